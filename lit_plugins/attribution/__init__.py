@@ -1,0 +1,1 @@
+"""Explanations: methods over any backend's model."""

@@ -1,0 +1,1 @@
+"""Models: one class for each way of loading one."""

@@ -1,0 +1,270 @@
+"""Hugging Face causal language models, on torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import transformers
+
+from lit_plugins.backends.torch_backend import TorchBackend
+from lit_plugins.errors import SourceError, SpecError
+from lit_plugins.models.language_model import Batch, LanguageModel
+from lit_plugins.models.tokens import Piece, byte_level_piece, sentencepiece_piece
+from lit_plugins.sources import ModelOptions
+
+
+class HFTokenizer:
+    """See `lit_plugins.models.language_model.Tokenizer`."""
+
+    def __init__(self, tokenizer: Any, stops: frozenset[int]):
+        self._tokenizer = tokenizer
+        start = list(tokenizer("")["input_ids"])
+        while start and start[-1] == tokenizer.eos_token_id != tokenizer.bos_token_id:
+            start.pop()
+        self.start = tuple(start)
+        separators = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        self.nothing = tuple(token for token in separators if token is not None)[:1]
+        self.stops = stops
+        self.template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None
+        self.template_variables: Mapping[str, str] = {
+            key: str(value) for key, value in tokenizer.special_tokens_map.items()
+        }
+        self._special = frozenset(tokenizer.all_special_ids)
+        self._added = tokenizer.get_added_vocab()
+        decoder = str(getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", ""))
+        vocabulary = tokenizer.get_vocab()
+        self._byte_level = "ByteLevel" in decoder or (not decoder and "Ġthe" in vocabulary)
+
+    def encode(self, text: str) -> list[int]:
+        """See Tokenizer."""
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def pieces(self, ids: Sequence[int]) -> list[Piece]:
+        """See Tokenizer."""
+        pieces = []
+        for token_id, token in zip(
+            ids, self._tokenizer.convert_ids_to_tokens(list(ids)), strict=True
+        ):
+            if token is None:
+                pieces.append(Piece(b""))
+            elif token_id in self._special:
+                pieces.append(Piece(token.encode(), special=True))
+            elif self._byte_level and token not in self._added:
+                pieces.append(byte_level_piece(token))
+            else:
+                pieces.append(sentencepiece_piece(token))
+        return pieces
+
+
+class HFCausalLM(LanguageModel):
+    """A `transformers` causal language model and its tokenizer, already loaded.
+
+    The model is put into evaluation mode and its parameters are frozen.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, options: ModelOptions, description: str = "model"
+    ):
+        self.model = model.eval().requires_grad_(False)
+        self._embed = model.get_input_embeddings()
+        self._head = model.get_output_embeddings()
+        if self._head is None:
+            raise SourceError(
+                f"{description}: the model has no output embeddings to read logits from. "
+                "Expected a causal language model."
+            )
+        context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        super().__init__(
+            TorchBackend(),
+            HFTokenizer(tokenizer, _stops(model, tokenizer)),
+            options,
+            context if isinstance(context, int) and context > 0 else None,
+            description,
+        )
+        self.check_cut()
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        """See LanguageModel."""
+        with torch.no_grad():
+            return self._embed(self._tensor(batch.token_ids))
+
+    def logits(self, features: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See LanguageModel."""
+        return self._rows(batch, inputs_embeds=features)
+
+    def logits_of_ids(self, batch: Batch) -> torch.Tensor:
+        """See LanguageModel."""
+        return self._rows(batch, input_ids=self._tensor(batch.token_ids))
+
+    def final_states(self, batch: Batch) -> torch.Tensor:
+        """See LanguageModel."""
+        seen = []
+
+        def keep_one_row(states: torch.Tensor) -> torch.Tensor:
+            seen.append(states)
+            return states[:, :1]
+
+        with _head_sees(self._head, keep_one_row):
+            self._forward(batch, input_ids=self._tensor(batch.token_ids))
+        return seen[0]
+
+    def _rows(self, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:
+        rows = self._tensor(batch.rows)
+        tokens = batch.token_ids.shape[1]
+
+        def pick_rows(states: torch.Tensor) -> torch.Tensor:
+            return states.gather(1, rows.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+        # Projecting onto the vocabulary is most of a small model's work (262,144 rows for
+        # Gemma 3): it is done where a target token is predicted, and nowhere else.
+        with _head_sees(self._head, pick_rows):
+            logits = self._forward(batch, **inputs)
+        if logits.shape[1] != rows.shape[1] and logits.shape[1] == tokens:
+            return pick_rows(logits)
+        return logits
+
+    def _forward(self, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:
+        if not batch.padding_mask.all():
+            inputs["attention_mask"] = self._tensor(batch.padding_mask)
+        return self.model(**inputs, use_cache=False).logits
+
+    def _tensor(self, values: Any) -> torch.Tensor:
+        return torch.as_tensor(values, device=self.model.device).long()
+
+    def complete(
+        self, prompts: Sequence[Sequence[int]], options: ModelOptions, done: Callable
+    ) -> list[list[int]]:
+        """See LanguageModel."""
+        length = max(map(len, prompts))
+        pad = next(iter(sorted(self.tokenizer.stops)), 0)
+        ids = self._tensor([[pad] * (length - len(ids)) + list(ids) for ids in prompts])
+        mask = self._tensor([[0] * (length - len(ids)) + [1] * len(ids) for ids in prompts])
+        sampling: dict[str, Any] = {"do_sample": options.temperature > 0}
+        if sampling["do_sample"]:
+            sampling |= {"temperature": options.temperature, "top_p": options.top_p, "top_k": 0}
+        settings = transformers.GenerationConfig(
+            max_new_tokens=options.max_new_tokens,
+            eos_token_id=sorted(self.tokenizer.stops) or None,
+            pad_token_id=pad,
+            **sampling,
+        )
+
+        class Stop(transformers.StoppingCriteria):
+            def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+                new = input_ids[:, length:].tolist()
+                return torch.tensor([done(row) for row in new], device=input_ids.device)
+
+        stopping = transformers.StoppingCriteriaList([Stop()] if options.stop else [])
+        with (
+            torch.no_grad(),
+            _generation_defaults(self.model),
+            torch.random.fork_rng(enabled=settings.do_sample),
+        ):
+            if settings.do_sample:
+                torch.manual_seed(options.seed)
+            output = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=settings,
+                stopping_criteria=stopping,
+            )
+        return output[:, length:].tolist()
+
+
+@contextlib.contextmanager
+def _head_sees(head: torch.nn.Module, change: Callable) -> Iterator[None]:
+    """Within the context, the vocabulary projection gets `change(states)` for its states."""
+    handle = head.register_forward_pre_hook(lambda _, args: (change(args[0]), *args[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def _generation_defaults(model: Any) -> Iterator[None]:
+    """Within the context, the checkpoint's own sampling settings do not apply.
+
+    `generate` fills whatever a caller leaves open from them (repetition penalty, temperature),
+    so that "greedy" would not be greedy.
+    """
+    own = model.generation_config
+    model.generation_config = transformers.GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def _stops(model: Any, tokenizer: Any) -> frozenset[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
+
+
+def load(path: str, options: ModelOptions, description: str) -> HFCausalLM:
+    """Loads a causal language model from a local folder or a hub id.
+
+    Raises SourceError when it cannot be loaded, or is not a causal language model.
+    """
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    common = {"trust_remote_code": options.trust_remote_code, "revision": options.revision}
+    common = {key: value for key, value in common.items() if value}
+    try:
+        device = str(torch.device(device))
+    except RuntimeError:
+        raise SpecError(
+            f"device={device} is not a torch device. Expected cpu, cuda, cuda:1, mps."
+        ) from None
+    with _loading(description):
+        config = transformers.AutoConfig.from_pretrained(path, **common)
+    _check_task(config, description)
+    dtype = options.dtype or ("float32" if device == "cpu" else "auto")
+    with _loading(description):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **common)
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, output_loading_info=True, **common
+        )
+    if missing := sorted(info["missing_keys"]):
+        raise SourceError(
+            f"{description} has no weights for {', '.join(missing[:3])} and "
+            f"{max(0, len(missing) - 3)} more: random ones would take their place. Expected the "
+            "whole checkpoint of a causal language model."
+        )
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise SpecError(
+            f"device={device} cannot be used: {_first_line(error)}. Try device=cpu."
+        ) from None
+    return HFCausalLM(model, tokenizer, options, description)
+
+
+def _check_task(config: Any, description: str) -> None:
+    mapping = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    classes = config.architectures or []
+    known = mapping.get(config.model_type)
+    remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    names = {known} if isinstance(known, str) else set(known or ())
+    if remote or (names and (not classes or names & set(classes))):
+        return
+    raise SourceError(
+        f"{description} is a {classes[0] if classes else config.model_type}, "
+        "not a causal language model. Expected an architecture such as LlamaForCausalLM."
+    )
+
+
+@contextlib.contextmanager
+def _loading(description: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a damaged or unknown checkpoint leads to
+        raise SourceError(f"{description} cannot be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]

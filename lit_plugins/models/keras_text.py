@@ -1,0 +1,243 @@
+"""keras-hub causal language models, on Keras' TensorFlow or torch backend."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+
+from lit_plugins.backends import keras_backend, load_backend
+from lit_plugins.errors import SourceError
+from lit_plugins.models import chat
+from lit_plugins.models.language_model import Batch, LanguageModel
+from lit_plugins.models.tokens import Piece, byte_level_piece, sentencepiece_piece
+from lit_plugins.sources import ModelOptions
+
+# TensorFlow traces the generation anew for each length, so lengths come in steps.
+LENGTH_STEP = 64
+# The template that a family of instruction-tuned presets was trained on.
+PRESET_TEMPLATES = {"gemma": chat.GEMMA, "gemma2": chat.GEMMA, "gemma3": chat.GEMMA}
+
+
+class KerasTokenizer:
+    """See `lit_plugins.models.language_model.Tokenizer`."""
+
+    def __init__(self, preprocessor: Any, template: str | None):
+        self._tokenizer = tokenizer = preprocessor.tokenizer
+        start = tokenizer.start_token_id if getattr(preprocessor, "add_start_token", True) else None
+        self.start = () if start is None else (int(start),)
+        ends = [getattr(tokenizer, name, None) for name in ("end_token_id", "end_token2_id")]
+        self.nothing = tuple(int(end) for end in ends if end is not None)[:1]
+        self.template = template
+        self.template_variables: Mapping[str, str] = {
+            "bos_token": getattr(tokenizer, "start_token", None) or "",
+            "eos_token": getattr(tokenizer, "end_token", None) or "",
+        }
+        if template is not None and "<end_of_turn>" in template:
+            ends.append(tokenizer.token_to_id("<end_of_turn>"))
+        self.stops = frozenset(int(end) for end in ends if end is not None)
+        self._special = frozenset(int(token) for token in tokenizer.special_token_ids) | self.stops
+        sentencepiece = isinstance(tokenizer, keras_hub.tokenizers.SentencePieceTokenizer)
+        self._piece = sentencepiece_piece if sentencepiece else byte_level_piece
+
+    def encode(self, text: str) -> list[int]:
+        """See Tokenizer."""
+        return [int(token) for token in np.asarray(self._tokenizer(text))] if text else []
+
+    def pieces(self, ids: Sequence[int]) -> list[Piece]:
+        """See Tokenizer."""
+        return [self._one(int(token)) for token in ids]
+
+    def _one(self, token_id: int) -> Piece:
+        token = self._tokenizer.id_to_token(token_id)
+        token = token.decode() if isinstance(token, bytes) else str(token)
+        if token_id in self._special:
+            return Piece(token.encode(), special=True)
+        return self._piece(token)
+
+
+class KerasCausalLM(LanguageModel):
+    """A `keras_hub.models.CausalLM` with its preprocessor, already loaded.
+
+    The functional graph of the model is cut in three, sharing all layers and weights with it:
+    token ids -> embeddings | embeddings -> last hidden states | hidden states -> logits. The model
+    itself stays as it was, but for its parameters, which are frozen.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        options: ModelOptions,
+        description: str = "model",
+        template: str | None = None,
+    ):
+        self.model = model
+        self._samplers: dict[tuple, tuple] = {}
+        backbone = model.backbone
+        if model.preprocessor is None:
+            raise SourceError(
+                f"{description}: the model has no preprocessor, so no tokenizer. "
+                "Build it with preprocessor=, or load it from a preset."
+            )
+        self._embed = getattr(backbone, "token_embedding", None)
+        try:
+            embeddings = _output_of(self._embed, backbone.input["token_ids"])
+            hidden = _output_of(backbone, model.input["token_ids"])
+            others = {key: value for key, value in backbone.input.items() if key != "token_ids"}
+            self._body = keras.Model([embeddings, *others.values()], backbone.output)
+            self._head = keras.Model(hidden, model.output)
+        except (AttributeError, KeyError, TypeError, ValueError, LookupError) as error:
+            raise SourceError(
+                f"{description}: {type(model).__name__} cannot be cut after its token embedding "
+                f"({type(error).__name__}: {error}). Expected a functional keras-hub CausalLM "
+                "whose backbone embeds token_ids with `token_embedding`."
+            ) from error
+        if set(others) != {"padding_mask"}:
+            raise SourceError(
+                f"{description}: {type(model).__name__} takes {sorted(others)} beside token_ids. "
+                "Expected padding_mask alone: load the model's text-only variant."
+            )
+        super().__init__(
+            load_backend(keras_backend()),
+            KerasTokenizer(model.preprocessor, template),
+            options,
+            _context(backbone),
+            description,
+        )
+        model.trainable = False
+        self.check_cut()
+
+    def features(self, batch: Batch) -> Any:
+        """See LanguageModel."""
+        with self.backend.no_grad():
+            return self._embed(keras.ops.convert_to_tensor(batch.token_ids))
+
+    def logits(self, features: Any, batch: Batch) -> Any:
+        """See LanguageModel."""
+        mask = keras.ops.convert_to_tensor(batch.padding_mask)
+        return self._at_rows(self._body([features, mask]), batch)
+
+    def logits_of_ids(self, batch: Batch) -> Any:
+        """See LanguageModel."""
+        return self._at_rows(self.final_states(batch), batch)
+
+    def final_states(self, batch: Batch) -> Any:
+        """See LanguageModel."""
+        return self.model.backbone(
+            {
+                "token_ids": keras.ops.convert_to_tensor(batch.token_ids),
+                "padding_mask": keras.ops.convert_to_tensor(batch.padding_mask),
+            }
+        )
+
+    def _at_rows(self, states: Any, batch: Batch) -> Any:
+        # Projecting onto the vocabulary is most of a small model's work: only where it counts.
+        rows = keras.ops.convert_to_tensor(batch.rows[:, :, None])
+        return self._head(keras.ops.take_along_axis(states, rows, axis=1))
+
+    def complete(
+        self, prompts: Sequence[Sequence[int]], options: ModelOptions, done: Callable
+    ) -> list[list[int]]:
+        """See LanguageModel."""
+        longest = max(map(len, prompts)) + options.max_new_tokens
+        if self.backend.name == "tensorflow":
+            longest = -(-longest // LENGTH_STEP) * LENGTH_STEP
+        ids = np.zeros((len(prompts), longest), np.int32)
+        mask = np.zeros((len(prompts), longest), bool)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = prompt
+            mask[row, : len(prompt)] = True
+        with self._sampler(options):
+            output = self.model.make_generate_function()(
+                {
+                    "token_ids": keras.ops.convert_to_tensor(ids),
+                    "padding_mask": keras.ops.convert_to_tensor(mask),
+                },
+                stop_token_ids=sorted(self.tokenizer.stops) or None,
+            )
+        made = self.backend.to_numpy(output["token_ids"]).astype(int)
+        return [
+            row[len(prompt) : len(prompt) + options.max_new_tokens].tolist()
+            for row, prompt in zip(made, prompts, strict=True)
+        ]
+
+    @contextlib.contextmanager
+    def _sampler(self, options: ModelOptions) -> Iterator[None]:
+        """Within the context, the model samples as the options say."""
+        wanted = (options.temperature, options.top_p, options.seed)
+        greedy = options.temperature == 0
+        own = self.model.sampler, self.model.generate_function
+        known = self._samplers.get(wanted) if greedy else None
+        self.model.sampler, self.model.generate_function = known or (
+            keras_hub.samplers.GreedySampler()
+            if greedy
+            else keras_hub.samplers.TopPSampler(
+                p=options.top_p, temperature=options.temperature, seed=options.seed
+            ),
+            None,
+        )
+        try:
+            yield
+        finally:
+            if greedy:  # keep what was compiled
+                self._samplers[wanted] = self.model.sampler, self.model.generate_function
+            self.model.sampler, self.model.generate_function = own
+
+
+def _output_of(layer: Any, source: Any) -> Any:
+    """What a layer made of the symbolic tensor `source`, in the graph that it is part of."""
+    for node in layer._inbound_nodes:
+        if any(tensor is source for tensor in node.input_tensors):
+            return node.output_tensors[0]
+    raise LookupError(f"{layer.name} is not called on {source.name}")
+
+
+def _context(backbone: Any) -> int | None:
+    """The longest sequence that the positions of the model reach, None where they have no end."""
+    length = getattr(backbone, "max_sequence_length", None)
+    return int(length) if isinstance(length, int) else None
+
+
+def load(path: str, options: ModelOptions, description: str) -> KerasCausalLM:
+    """Loads a causal language model from a Keras preset, or a folder in Keras' or Hugging Face's
+    format.
+
+    Raises SourceError when it cannot be loaded, or is not a causal language model.
+    """
+    try:
+        model = keras_hub.models.CausalLM.from_preset(path, dtype=options.dtype or "float32")
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        close = _similar_presets(path)
+        raise SourceError(
+            f"{description} cannot be loaded: {lines[0]}"
+            + (f" Did you mean {' or '.join(close)}?" if close else "")
+        ) from error
+    return KerasCausalLM(model, options, description, _own_template(path))
+
+
+def _similar_presets(path: str) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(path, list(keras_hub.models.CausalLM.presets), n=2)
+
+
+def _own_template(path: str) -> str | None:
+    """The chat template that comes with a folder, or that the preset's family is known to have."""
+    folder = Path(path)
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if (folder / "tokenizer_config.json").is_file():
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        own = config.get("chat_template")
+        return own if isinstance(own, str) else None
+    name = path.rstrip("/").rsplit("/", 1)[-1]
+    if "instruct" not in name:
+        return None
+    return PRESET_TEMPLATES.get(name.split("_")[0])
