@@ -1,0 +1,1 @@
+"""What LIT registers, built from the models, tasks and methods."""

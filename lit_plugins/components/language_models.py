@@ -1,0 +1,221 @@
+"""A language model as LIT's prompt-debugging modules want it: three models around one.
+
+The client finds them by name: `NAME` generates, `_NAME_tokenizer` shows the tokens and
+`_NAME_salience` scores them. It hard-codes the fields `tokens` and `target_mask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
+
+from lit_plugins.attribution.methods import METHODS, score_and_gradient
+from lit_plugins.errors import InputError
+from lit_plugins.models.language_model import LanguageModel, Text
+from lit_plugins.sources import ModelSpec, locate
+from lit_plugins.tasks import CausalLM
+
+
+class Loaded(Protocol):
+    """What gives us the model when it is needed: see `lit_plugins.components.loading.Loadable`."""
+
+    def get(self) -> LanguageModel:
+        """The model; waits until it is loaded, and raises LitPluginsError if it cannot be."""
+        ...
+
+
+def open_model(spec: ModelSpec) -> LanguageModel:
+    """Fetches and loads the model that a specification names. Raises LitPluginsError."""
+    location = locate(spec)
+    description = f"{spec.framework}:{spec.source}"
+    if spec.framework == "keras":
+        from lit_plugins.backends import keras_backend
+
+        keras_backend()  # before keras is imported
+        from lit_plugins.models import keras_text
+
+        return keras_text.load(location.path, spec.options, description)
+    from lit_plugins.models import hf_text
+
+    return hf_text.load(location.path, spec.options, description)
+
+
+def lm_group(name: str, model: Loaded, description: str = "") -> dict[str, lit_model.Model]:
+    """The three LIT models of a language model, by the names that LIT's client expects."""
+    return {
+        name: GenerationModel(model, description),
+        f"_{name}_salience": SalienceModel(model, description),
+        f"_{name}_tokenizer": TokenizerModel(model, description),
+    }
+
+
+class _Member(lit_model.Model):
+    """What the members of a group share: one model, loaded on first use, with its own lock."""
+
+    summary = ""
+
+    def __init__(self, model: Loaded, description: str = ""):
+        self._loaded = model
+        self._description = description
+
+    def description(self) -> str:
+        """See lit_model.Model."""
+        return f"{self.summary} {self._description}".strip()
+
+    @classmethod
+    def init_spec(cls) -> None:
+        """Members are made as a group, by the loader that the server registers."""
+        return
+
+    @property
+    def supports_concurrent_predictions(self) -> bool:
+        """The shared model has a lock of its own, held for one batch at a time."""
+        return True
+
+    def input_spec(self) -> lit_types.Spec:
+        """See lit_model.Model."""
+        return {
+            "prompt": lit_types.TextSegment(),
+            "target": lit_types.TextSegment(required=False),
+        }
+
+    def predict(self, inputs: Iterable[Mapping[str, Any]], **_: Any) -> list[dict[str, Any]]:
+        """See lit_model.Model. Raises LitPluginsError, which the server tells the client."""
+        examples = list(inputs)
+        return self._predict(self._loaded.get(), examples) if examples else []
+
+    def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+
+class GenerationModel(_Member):
+    """Completes prompts."""
+
+    summary = "Completes a prompt."
+
+    def output_spec(self) -> lit_types.Spec:
+        """See lit_model.Model."""
+        return {
+            "response": lit_types.GeneratedText(parent="target"),
+            "prompt_embeddings": lit_types.Embeddings(required=False),
+            "response_embeddings": lit_types.Embeddings(required=False),
+        }
+
+    def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
+        generations = model.generate([_field(example, "prompt") for example in examples])
+        outputs: list[dict[str, Any]] = [{"response": made.response} for made in generations]
+        if model.options.embeddings:
+            means = model.mean_embeddings([made.text for made in generations])
+            for output, (prompt, response) in zip(outputs, means, strict=True):
+                output |= {"prompt_embeddings": prompt, "response_embeddings": response}
+        return outputs
+
+
+class TokenizerModel(_Member):
+    """Shows the tokens of prompt and target, as `SalienceModel` scores them."""
+
+    summary = "Shows the tokens that the model sees."
+
+    def output_spec(self) -> lit_types.Spec:
+        """See lit_model.Model."""
+        return {"tokens": lit_types.Tokens(parent="")}
+
+    def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
+        return [{"tokens": _Shown(model, _text(model, example)).tokens} for example in examples]
+
+
+class SalienceModel(_Member):
+    """Scores each token for the target tokens that `target_mask` marks.
+
+    Without a mask the whole target is explained. What a method's scores mean, METHODS says.
+    """
+
+    summary = "Scores how much each token drove the target."
+
+    def input_spec(self) -> lit_types.Spec:
+        """See lit_model.Model."""
+        return super().input_spec() | {
+            "target_mask": lit_types.TokenScores(align="", required=False)
+        }
+
+    def output_spec(self) -> lit_types.Spec:
+        """See lit_model.Model."""
+        scores = {name: lit_types.TokenScores(align="tokens") for name in METHODS}
+        return {"tokens": lit_types.Tokens(parent="")} | scores
+
+    def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
+        shown = [_Shown(model, _text(model, example)) for example in examples]
+        masks = [
+            display.mask(example.get("target_mask"))
+            for display, example in zip(shown, examples, strict=True)
+        ]
+        outputs: list[dict[str, Any]] = [{"tokens": display.tokens} for display in shown]
+        for group in model.in_batches([display.text for display in shown]):
+            batch = model.encode(
+                [shown[place].text for place in group], [masks[place] for place in group]
+            )
+            with model.lock:
+                _, features, gradient = score_and_gradient(model, CausalLM(), batch)
+            for name, method in METHODS.items():
+                for place, row in zip(group, method.scores(features, gradient), strict=True):
+                    outputs[place][name] = shown[place].scores(row)
+        return outputs
+
+
+class _Shown:
+    """A text as the client shows it: its tokens, and a marker where some were left out."""
+
+    def __init__(self, model: LanguageModel, text: Text):
+        self.text = text
+        self.tokens = model.shown_tokens(text)
+        self._marker = text.content.start if text.dropped else None
+        if self._marker is not None:
+            self.tokens.insert(self._marker, f"[… {text.dropped} tokens left out …]")
+
+    def mask(self, given: Sequence[float] | None) -> Sequence[float]:
+        """The client's mask over the tokens shown, as one over the tokens of the text."""
+        if given is None:
+            start, end = self.text.target_start, len(self.text.ids)
+            return [0.0] * start + [1.0] * (end - start)
+        if not isinstance(given, Sequence | np.ndarray) or len(given) != len(self.tokens):
+            got = f"{len(given)} values" if hasattr(given, "__len__") else repr(given)
+            raise InputError(
+                f"target_mask must have one number for each of the {len(self.tokens)} tokens. "
+                f"Got {got:.60}. Select the target again."
+            )
+        if not all(isinstance(value, int | float | np.number) for value in given):
+            raise InputError(f"target_mask must be numbers. Got {list(given)!r:.60}.")
+        values = list(given)
+        if self._marker is not None:
+            del values[self._marker]
+        return values
+
+    def scores(self, row: np.ndarray) -> np.ndarray:
+        """One score for each token shown; what lies behind the target has none, so zero."""
+        scores = np.zeros(len(self.text.ids), np.float32)
+        kept = min(len(scores), len(row))
+        scores[:kept] = row[:kept]
+        if not np.isfinite(scores).all():
+            raise InputError(
+                "The scores are not finite numbers: the model overflows on this text. Load it with "
+                "dtype=float32."
+            )
+        return scores if self._marker is None else np.insert(scores, self._marker, 0.0)
+
+
+def _field(example: Mapping[str, Any], name: str) -> Any:
+    if name not in example:
+        raise InputError(
+            f"The example has no {name!r}. Expected the fields prompt and, optionally, target. "
+            f"Got: {', '.join(sorted(key for key in example if not key.startswith('_'))) or 'none'}."
+        )
+    return example[name]
+
+
+def _text(model: LanguageModel, example: Mapping[str, Any]) -> Text:
+    target = example.get("target")
+    return model.text(_field(example, "prompt"), "" if target is None else target)

@@ -1,0 +1,1 @@
+"""The server: flags and config file, the guard around LIT's app, the threaded servers."""
