@@ -51,6 +51,10 @@ class Backend(Protocol):
         """
         ...
 
+    def compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """`step` of two integer or boolean arrays (batch, tokens), made fast for any sizes."""
+        ...
+
     def no_grad(self) -> Any:
         """A context manager in which no graph for gradients is recorded."""
         ...

@@ -47,6 +47,10 @@ class TorchBackend:
             (gradient,) = torch.autograd.grad(scores.sum(), leaf)
         return scores.detach(), gradient
 
+    def compiled(self, step: Callable) -> Callable:
+        """See Backend."""
+        return torch.no_grad()(step)
+
     def no_grad(self):
         """See Backend."""
         return torch.no_grad()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ import numpy as np
 from lit_plugins.backends import keras_backend, load_backend
 from lit_plugins.errors import SourceError
 from lit_plugins.models import chat
-from lit_plugins.models.language_model import Batch, LanguageModel
+from lit_plugins.models.hf_tokenizer import HFTokenizer
+from lit_plugins.models.language_model import Batch, LanguageModel, Tokenizer
 from lit_plugins.models.tokens import Piece, byte_level_piece, sentencepiece_piece
 from lit_plugins.sources import ModelOptions
 
-# TensorFlow traces the generation anew for each length, so lengths come in steps.
-LENGTH_STEP = 64
 # The template that a family of instruction-tuned presets was trained on.
 PRESET_TEMPLATES = {"gemma": chat.GEMMA, "gemma2": chat.GEMMA, "gemma3": chat.GEMMA}
 
@@ -28,7 +27,7 @@ PRESET_TEMPLATES = {"gemma": chat.GEMMA, "gemma2": chat.GEMMA, "gemma3": chat.GE
 class KerasTokenizer:
     """See `lit_plugins.models.language_model.Tokenizer`."""
 
-    def __init__(self, preprocessor: Any, template: str | None):
+    def __init__(self, preprocessor: Any, template: str | None = None):
         self._tokenizer = tokenizer = preprocessor.tokenizer
         start = tokenizer.start_token_id if getattr(preprocessor, "add_start_token", True) else None
         self.start = () if start is None else (int(start),)
@@ -55,6 +54,8 @@ class KerasTokenizer:
         return [self._one(int(token)) for token in ids]
 
     def _one(self, token_id: int) -> Piece:
+        if token_id >= self._tokenizer.vocabulary_size():
+            return Piece(b"")  # vocabularies are padded to a round size
         token = self._tokenizer.id_to_token(token_id)
         token = token.decode() if isinstance(token, bytes) else str(token)
         if token_id in self._special:
@@ -75,12 +76,12 @@ class KerasCausalLM(LanguageModel):
         model: Any,
         options: ModelOptions,
         description: str = "model",
-        template: str | None = None,
+        tokenizer: Tokenizer | None = None,
     ):
         self.model = model
-        self._samplers: dict[tuple, tuple] = {}
+        self._greedy: Callable | None = None  # compiled once; sampling is compiled for each seed
         backbone = model.backbone
-        if model.preprocessor is None:
+        if tokenizer is None and model.preprocessor is None:
             raise SourceError(
                 f"{description}: the model has no preprocessor, so no tokenizer. "
                 "Build it with preprocessor=, or load it from a preset."
@@ -105,7 +106,7 @@ class KerasCausalLM(LanguageModel):
             )
         super().__init__(
             load_backend(keras_backend()),
-            KerasTokenizer(model.preprocessor, template),
+            tokenizer or KerasTokenizer(model.preprocessor),
             options,
             _context(backbone),
             description,
@@ -146,48 +147,46 @@ class KerasCausalLM(LanguageModel):
     ) -> list[list[int]]:
         """See LanguageModel."""
         longest = max(map(len, prompts)) + options.max_new_tokens
-        if self.backend.name == "tensorflow":
-            longest = -(-longest // LENGTH_STEP) * LENGTH_STEP
         ids = np.zeros((len(prompts), longest), np.int32)
         mask = np.zeros((len(prompts), longest), bool)
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt)] = prompt
             mask[row, : len(prompt)] = True
-        with self._sampler(options):
-            output = self.model.make_generate_function()(
-                {
-                    "token_ids": keras.ops.convert_to_tensor(ids),
-                    "padding_mask": keras.ops.convert_to_tensor(mask),
-                },
-                stop_token_ids=sorted(self.tokenizer.stops) or None,
+        made = self.backend.to_numpy(
+            self._generator(options)(
+                keras.ops.convert_to_tensor(ids), keras.ops.convert_to_tensor(mask)
             )
-        made = self.backend.to_numpy(output["token_ids"]).astype(int)
+        )
         return [
-            row[len(prompt) : len(prompt) + options.max_new_tokens].tolist()
+            row[len(prompt) : len(prompt) + options.max_new_tokens].astype(int).tolist()
             for row, prompt in zip(made, prompts, strict=True)
         ]
 
-    @contextlib.contextmanager
-    def _sampler(self, options: ModelOptions) -> Iterator[None]:
-        """Within the context, the model samples as the options say."""
-        wanted = (options.temperature, options.top_p, options.seed)
-        greedy = options.temperature == 0
-        own = self.model.sampler, self.model.generate_function
-        known = self._samplers.get(wanted) if greedy else None
-        self.model.sampler, self.model.generate_function = known or (
+    def _generator(self, options: ModelOptions) -> Callable:
+        """Token ids and padding mask (batch, tokens) -> token ids, the rest filled in."""
+        if options.temperature == 0 and self._greedy is not None:
+            return self._greedy
+        sampler = (
             keras_hub.samplers.GreedySampler()
-            if greedy
+            if options.temperature == 0
             else keras_hub.samplers.TopPSampler(
                 p=options.top_p, temperature=options.temperature, seed=options.seed
-            ),
-            None,
+            )
         )
-        try:
-            yield
-        finally:
-            if greedy:  # keep what was compiled
-                self._samplers[wanted] = self.model.sampler, self.model.generate_function
-            self.model.sampler, self.model.generate_function = own
+        stops = sorted(self.tokenizer.stops) or None
+
+        def step(token_ids: Any, padding_mask: Any) -> Any:
+            own, self.model.sampler = self.model.sampler, sampler
+            try:
+                inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
+                return self.model.generate_step(inputs, stop_token_ids=stops)["token_ids"]
+            finally:
+                self.model.sampler = own
+
+        generator = self.backend.compiled(step)
+        if options.temperature == 0:
+            self._greedy = generator
+        return generator
 
 
 def _output_of(layer: Any, source: Any) -> Any:
@@ -210,34 +209,58 @@ def load(path: str, options: ModelOptions, description: str) -> KerasCausalLM:
 
     Raises SourceError when it cannot be loaded, or is not a causal language model.
     """
+    config = Path(path) / "config.json"
+    converted = config.is_file() and "model_type" in json.loads(config.read_text(encoding="utf-8"))
     try:
         model = keras_hub.models.CausalLM.from_preset(path, dtype=options.dtype or "float32")
+        if converted:
+            _own_epsilon(model.backbone, json.loads(config.read_text(encoding="utf-8")))
+            tokenizer: Tokenizer = _own_tokenizer(path)
+        else:
+            tokenizer = KerasTokenizer(model.preprocessor, _preset_template(path))
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        close = _similar_presets(path)
+        close = difflib.get_close_matches(path, list(keras_hub.models.CausalLM.presets), n=2)
         raise SourceError(
             f"{description} cannot be loaded: {lines[0]}"
             + (f" Did you mean {' or '.join(close)}?" if close else "")
         ) from error
-    return KerasCausalLM(model, options, description, _own_template(path))
+    return KerasCausalLM(model, options, description, tokenizer)
 
 
-def _similar_presets(path: str) -> list[str]:
-    import difflib
+def _own_tokenizer(path: str) -> HFTokenizer:
+    """The tokenizer of a checkpoint in Hugging Face's format, as it is.
 
-    return difflib.get_close_matches(path, list(keras_hub.models.CausalLM.presets), n=2)
+    keras-hub builds its own from it, which splits some texts otherwise (SmolLM2's).
+    """
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    stops = {tokenizer.eos_token_id}
+    generation = Path(path) / "generation_config.json"
+    if generation.is_file():
+        ends = json.loads(generation.read_text(encoding="utf-8")).get("eos_token_id")
+        stops |= set(ends if isinstance(ends, list) else [ends])
+    return HFTokenizer(tokenizer, frozenset(stop for stop in stops if stop is not None))
 
 
-def _own_template(path: str) -> str | None:
-    """The chat template that comes with a folder, or that the preset's family is known to have."""
-    folder = Path(path)
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    if (folder / "tokenizer_config.json").is_file():
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        own = config.get("chat_template")
-        return own if isinstance(own, str) else None
+def _own_epsilon(backbone: Any, config: Mapping[str, Any]) -> None:
+    """Gives the norms the epsilon of the checkpoint.
+
+    keras-hub 0.32 drops it when it converts Llama 3 checkpoints, which moves log-probabilities by
+    some hundredths.
+    """
+    wanted = config.get("rms_norm_eps")
+    converted = getattr(backbone, "layer_norm_epsilon", None)
+    if wanted is None or converted is None or wanted == converted:
+        return
+    for layer in backbone._flatten_layers():
+        if getattr(layer, "epsilon", None) == converted:
+            layer.epsilon = wanted
+    backbone.layer_norm_epsilon = wanted
+
+
+def _preset_template(path: str) -> str | None:
+    """The chat template that an instruction-tuned preset's family is known to have."""
     name = path.rstrip("/").rsplit("/", 1)[-1]
-    if "instruct" not in name:
-        return None
-    return PRESET_TEMPLATES.get(name.split("_")[0])
+    return PRESET_TEMPLATES.get(name.split("_")[0]) if "instruct" in name else None
