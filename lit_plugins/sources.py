@@ -292,7 +292,7 @@ def _build(name: str, framework: str, source: str, given: Mapping[str, Any]) -> 
             "digits, '_', '.' and '-'. Rename it."
         )
     source = _check_source(name, framework, source.strip())
-    options = _options(name, given)
+    options = model_options(given, f"Model '{name}'")
     kind = _kind(framework, source)
     if framework == "keras":
         for key, reason in (
@@ -312,7 +312,8 @@ def _build(name: str, framework: str, source: str, given: Mapping[str, Any]) -> 
     return ModelSpec(name, framework, source, options)
 
 
-def _options(name: str, given: Mapping[str, Any]) -> ModelOptions:
+def model_options(given: Mapping[str, Any], where: str = "Options") -> ModelOptions:
+    """Check options by name; `where` begins the message of the SpecError that bad ones raise."""
     try:
         return ModelOptions(**{str(key): value for key, value in given.items()})
     except ValidationError as error:
@@ -322,13 +323,13 @@ def _options(name: str, given: Mapping[str, Any]) -> ModelOptions:
             close = _close(key, ModelOptions.model_fields)
             hint = f" Did you mean '{close}'?" if close else ""
             raise SpecError(
-                f"Model '{name}': unknown option '{key}'.{hint} "
+                f"{where}: unknown option '{key}'.{hint} "
                 f"Available: {', '.join(ModelOptions.model_fields)}."
             ) from None
         message = problem["msg"].removeprefix("Value error, ")
         if key == "device":
             message = "it must be cpu, cuda, cuda:N or mps"
-        raise SpecError(f"Model '{name}': option '{key}' is {given[key]!r}: {message}.") from None
+        raise SpecError(f"{where}: option '{key}' is {given[key]!r}: {message}.") from None
 
 
 def _check_source(name: str, framework: str, source: str) -> str:

@@ -6,6 +6,7 @@ The client finds them by name: `NAME` generates, `_NAME_tokenizer` shows the tok
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,10 +15,14 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_plugins.attribution.methods import METHODS, score_and_gradient
-from lit_plugins.errors import InputError
+from lit_plugins.backends import keras_backend
+from lit_plugins.errors import InputError, SourceError
 from lit_plugins.models.language_model import LanguageModel, Text
 from lit_plugins.sources import ModelSpec, locate
 from lit_plugins.tasks import CausalLM
+
+
+_TITLES = {"hf": "Hugging Face", "keras": "Keras"}
 
 
 class Loaded(Protocol):
@@ -30,18 +35,23 @@ class Loaded(Protocol):
 
 def open_model(spec: ModelSpec) -> LanguageModel:
     """Fetches and loads the model that a specification names. Raises LitPluginsError."""
-    location = locate(spec)
-    description = f"{spec.framework}:{spec.source}"
-    if spec.framework == "keras":
-        from lit_plugins.backends import keras_backend
+    loader = _loader(spec.framework)
+    return loader.load(locate(spec).path, spec.options, f"{spec.framework}:{spec.source}")
 
+
+def _loader(framework: str) -> Any:
+    """The module that loads models of a framework. Raises SourceError if it is not installed."""
+    if framework == "keras":
         keras_backend()  # before keras is imported
-        from lit_plugins.models import keras_text
-
-        return keras_text.load(location.path, spec.options, description)
-    from lit_plugins.models import hf_text
-
-    return hf_text.load(location.path, spec.options, description)
+    try:
+        return importlib.import_module(f"lit_plugins.models.{framework}_text")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("lit_plugins"):
+            raise
+        raise SourceError(
+            f"{_TITLES[framework]} models need {error.name}, which is not installed: "
+            f"pip install 'lit-plugins[{framework}]'"
+        ) from None
 
 
 def lm_group(name: str, model: Loaded, description: str = "") -> dict[str, lit_model.Model]:

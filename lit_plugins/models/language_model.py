@@ -21,7 +21,7 @@ from lit_plugins.backends import Backend
 from lit_plugins.errors import InputError, SourceError, SpecError
 from lit_plugins.models import chat
 from lit_plugins.models.tokens import Piece, continuation, plain_text, readable
-from lit_plugins.sources import ModelOptions
+from lit_plugins.sources import ModelOptions, model_options
 
 _log = logging.getLogger(__name__)
 
@@ -284,14 +284,13 @@ class LanguageModel(abc.ABC):
     def generate(self, prompts: Sequence[str], **overrides: Any) -> list[Generation]:
         """Completions, one a prompt; greedy unless a temperature is set.
 
-        `overrides` are model options: max_new_tokens, temperature, top_p, stop, seed. The text
-        that ends a generation (`stop`, or the model's own end token) is not part of it.
+        `overrides` are model options: max_new_tokens, temperature, top_p, stop, seed; SpecError if
+        one is wrong. The text that ends a generation (`stop`, or the model's own end token) is not part of it.
         """
         options = self.options
         if overrides:
-            options = _fitting(
-                ModelOptions.model_validate({**options.model_dump(), **overrides}), self.max_length
-            )
+            given = options.model_dump(exclude_unset=True) | overrides
+            options = _fitting(model_options(given, "generate"), self.max_length)
         texts = [self.text(prompt) for prompt in prompts]
         generations: list[Generation | None] = [None] * len(texts)
         for group in self.in_batches(texts):
