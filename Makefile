@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check lock clean
+.PHONY: serve test check benchmark lock clean
 
 serve: $(VENV)/.demo
 	$(BIN)/python launch.py $(ARGS)
@@ -24,6 +24,9 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip setuptools wheel
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
 	touch $@
+
+benchmark: $(VENV)/.dev
+	$(BIN)/python benchmarks/salience_request.py --json=benchmarks/results.json $(ARGS)
 
 # Writes constraints.txt anew: the newest versions that pyproject.toml allows.
 lock:

@@ -35,6 +35,7 @@ from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import types as lit_types
 
 from lit_plugins import resources
+from lit_plugins.attribution.methods import METHODS
 from lit_plugins.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ if TYPE_CHECKING:
 EXTENSIONS = (".jsonl", ".txt", ".csv", ".tsv")
 
 # Names that mean something else to LIT: the salience model's own input, and outputs of the models.
-RESERVED = frozenset(
-    {"target_mask", "tokens", "response", "grad_l2", "grad_dot_input", "salience_method"}
-)
+RESERVED = frozenset({"target_mask", "tokens", "response", "salience_method", *METHODS})
 # LIT's client puts field names into tooltips as Markdown, unescaped: these could smuggle in HTML.
 _UNSAFE_IN_NAMES = re.compile(r"[<>&`\[\]\x00-\x1f\x7f\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

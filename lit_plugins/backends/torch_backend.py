@@ -24,7 +24,9 @@ class TorchBackend:
 
     def log_softmax(self, logits: torch.Tensor) -> torch.Tensor:
         """See Backend."""
-        return torch.log_softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+        return torch.log_softmax(
+            logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32)
+        )
 
     def pick(self, values: torch.Tensor, index: np.ndarray) -> torch.Tensor:
         """See Backend."""
@@ -54,5 +56,3 @@ class TorchBackend:
     def no_grad(self):
         """See Backend."""
         return torch.no_grad()
-
-

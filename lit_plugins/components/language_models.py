@@ -7,6 +7,7 @@ The client finds them by name: `NAME` generates, `_NAME_tokenizer` shows the tok
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -21,8 +22,10 @@ from lit_plugins.models.language_model import LanguageModel, Text
 from lit_plugins.sources import ModelSpec, locate
 from lit_plugins.tasks import CausalLM
 
-
 _TITLES = {"hf": "Hugging Face", "keras": "Keras"}
+
+# What their extras bring at least.
+_PACKAGES = {"hf": ("torch", "transformers"), "keras": ("torch", "keras", "keras_hub")}
 
 
 class Loaded(Protocol):
@@ -48,10 +51,21 @@ def _loader(framework: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("lit_plugins"):
             raise
-        raise SourceError(
-            f"{_TITLES[framework]} models need {error.name}, which is not installed: "
-            f"pip install 'lit-plugins[{framework}]'"
-        ) from None
+        raise _missing(framework, str(error.name)) from None
+
+
+def require(framework: str) -> None:
+    """Raises SourceError if a framework is not installed; imports nothing, so it costs nothing."""
+    for name in _PACKAGES[framework]:
+        if importlib.util.find_spec(name) is None:
+            raise _missing(framework, name)
+
+
+def _missing(framework: str, package: str) -> SourceError:
+    return SourceError(
+        f"{_TITLES[framework]} models need {package}, which is not installed: "
+        f"pip install 'lit-plugins[{framework}]'"
+    )
 
 
 def lm_group(name: str, model: Loaded, description: str = "") -> dict[str, lit_model.Model]:

@@ -43,9 +43,7 @@ def template(option: bool | str, own: str | None) -> str | None:
         ) from None
 
 
-def render(
-    template: str, prompt: str, system: str | None, variables: Mapping[str, str]
-) -> str:
+def render(template: str, prompt: str, system: str | None, variables: Mapping[str, str]) -> str:
     """The text that the model sees for one user turn, up to where its answer begins."""
     from jinja2 import TemplateError
     from transformers.utils.chat_template_utils import render_jinja_template

@@ -20,7 +20,9 @@ class HFTokenizer:
         separators = (tokenizer.bos_token_id, tokenizer.eos_token_id)
         self.nothing = tuple(token for token in separators if token is not None)[:1]
         self.stops = stops
-        self.template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None
+        self.template = (
+            tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None
+        )
         self.template_variables: Mapping[str, str] = {
             key: str(value) for key, value in tokenizer.special_tokens_map.items()
         }

@@ -55,9 +55,7 @@ class _File(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     server: dict[str, Any] = {}
-    models: dict[
-        str, Annotated[dict[str, Any], pydantic.BeforeValidator(_long_form("source"))]
-    ] = {}
+    models: dict[str, _Model] = {}
     datasets: dict[str, Annotated[_Dataset, pydantic.BeforeValidator(_long_form("path"))]] = {}
 
 

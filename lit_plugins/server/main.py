@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import fnmatch
 import functools
 import logging
 import os
@@ -15,23 +14,19 @@ import textwrap
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import flags
 from absl import logging as absl_logging
 from lit_nlp import server_flags
-from lit_nlp.api import layout as lit_layout
-from lit_nlp.api import model as lit_model
-from lit_nlp.api import types as lit_types
 
 from lit_plugins import datasets, layouts, resources, sources
-from lit_plugins.components.loading import Loadable, start_all
+from lit_plugins.backends import KERAS_BACKENDS
+from lit_plugins.components.loading import start_all
 from lit_plugins.errors import ConfigError, LitPluginsError, SpecError
-from lit_plugins.server import config
-
-DEFAULT_MODELS = ("smollm2=hf:packaged:smollm2-135m-instruct", "gemma3=keras:packaged:gemma3-270m")
+from lit_plugins.server import build, config
 
 _EXAMPLES = """\
 launch.py serves language models in LIT, the Learning Interpretability Tool.
@@ -47,24 +42,7 @@ launch.py serves language models in LIT, the Learning Interpretability Tool.
 """
 
 # Defaults of LIT's flags that differ here.
-_LIT_DEFAULTS = {
-    "server_type": "lit_plugins",
-    "page_title": "Prompt debugging",
-    "default_layout": "prompt_left_right",
-    # Else a client could store a wrong answer for everybody under a made-up id.
-    "strict_cache_id_validation": True,
-}
-
-# What a client may say about a model that it loads. `trust_remote_code`, `revision` and a
-# file as chat template are left to whoever starts the server.
-_CLIENT_OPTIONS = frozenset(sources.ModelOptions.model_fields) - {"trust_remote_code", "revision"}
-
-_SPLASH = """
-# Prompt debugging
-
-Choose an example, then click a part of the answer (a word, a sentence, …). What comes before it is
-coloured by how much it drove that part. Edit the prompt, add it, and look again.
-"""
+_LIT_DEFAULTS = {"server_type": "lit_plugins", **build.LIT_DEFAULTS}
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +127,7 @@ def _define_flags() -> flags.FlagValues:
     multi(
         "models",
         help="NAME=FRAMEWORK:SOURCE?options, FRAMEWORK is hf or keras; several divided by commas "
-        f"or by repeating the flag. (default: {','.join(DEFAULT_MODELS)})",
+        f"or by repeating the flag. (default: {','.join(build.DEFAULT_MODELS)})",
     )
     multi(
         "datasets",
@@ -181,7 +159,7 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_enum(
         "keras_backend",
         None,
-        ["torch", "tensorflow"],
+        list(KERAS_BACKENDS),
         "What Keras models run on. (default: $KERAS_BACKEND, else torch)",
         flag_values=values,
     )
@@ -256,14 +234,14 @@ def _read(values: flags.FlagValues, argv: Sequence[str]) -> _Setup:
 
     texts = [spec for text in value["models"] or () for spec in sources.split_models(text)]
     models = tuple(map(sources.parse_model, texts)) or file.models
-    models = models or tuple(map(sources.parse_model, DEFAULT_MODELS))
-    _check_unique("model", [spec.name for spec in models])
+    models = models or _default_models()
+    build.check_unique("model", [spec.name for spec in models])
     texts = [spec for text in value["datasets"] or () for spec in datasets.split_datasets(text)]
     chosen = tuple(map(datasets.parse_dataset, texts)) or file.datasets
     chosen = chosen or tuple(map(datasets.parse_dataset, datasets.samples()))
     if value["max_examples"]:
         chosen = tuple(_with_limit(spec, value["max_examples"]) for spec in chosen)
-    _check_unique("dataset", [spec.name for spec in chosen])
+    build.check_unique("dataset", [spec.name for spec in chosen])
 
     if not 0 <= value["port"] < 65536:
         raise SpecError(f"--port={value['port']} must be from 0 to 65535.")
@@ -279,17 +257,31 @@ def _read(values: flags.FlagValues, argv: Sequence[str]) -> _Setup:
         os.environ["KERAS_BACKEND"] = value["keras_backend"]
     allowed = value["allowed_models"]
     if allowed is None:
-        allowed = [f"{framework}:packaged:*" for framework in sources.FRAMEWORKS]
-        allowed += [f"{spec.framework}:{spec.source}" for spec in models]
+        allowed = build.allowed_models(models)
     return _Setup(
         models=models,
         datasets=chosen,
         layout_folders=(resources.folder("layouts"), *map(Path, value["layouts_dir"] or ())),
         data_folders=folders,
-        allowed_models=tuple(dict.fromkeys(allowed)),
+        allowed_models=tuple(allowed),
         load=value["load"],
         lit={name: value[name] for name in server_flags.get_flag_holders()},
     )
+
+
+def _default_models() -> tuple[sources.ModelSpec, ...]:
+    """Return those of the demo's models whose framework is installed; all if none is."""
+    from lit_plugins.components import language_models
+
+    specs = tuple(map(sources.parse_model, build.DEFAULT_MODELS))
+    missing = []
+    for spec in specs:
+        try:
+            language_models.require(spec.framework)
+        except LitPluginsError as error:
+            missing.append(spec)
+            _log.warning("%s is not served. %s", spec.name, error)
+    return tuple(spec for spec in specs if spec not in missing) or specs
 
 
 def _with_limit(spec: datasets.DatasetSpec, max_examples: int) -> datasets.DatasetSpec:
@@ -297,14 +289,6 @@ def _with_limit(spec: datasets.DatasetSpec, max_examples: int) -> datasets.Datas
         return spec
     options = spec.options.model_copy(update={"max_examples": max_examples})
     return dataclasses.replace(spec, options=options)
-
-
-def _check_unique(what: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise SpecError(f"Two {what}s are named {name!r}; rename one.")
-        seen.add(name)
 
 
 def _set_up_logging() -> None:
@@ -326,14 +310,9 @@ def _set_up_logging() -> None:
 def _serve(setup: _Setup) -> None:
     """Serve until stopped."""
     lit = dict(setup.lit)
-    page_layouts = lit_layout.DEFAULT_LAYOUTS | layouts.load(setup.layout_folders)
-    if lit["default_layout"] not in page_layouts:
-        hint = config.did_you_mean(lit["default_layout"], page_layouts)
-        raise ConfigError(
-            f"Unknown layout {lit['default_layout']!r}.{hint} Available: {', '.join(page_layouts)}."
-        )
+    page_layouts = build.page_layouts(setup.layout_folders, lit["default_layout"])
     prompts = {spec.name: spec.load() for spec in setup.datasets}
-    loadables, models = _models(setup.models)
+    loadables, models = build.language_models(setup.models)
 
     # The slow import of the start, so after everything that can be wrong.
     from lit_nlp import dev_server
@@ -368,71 +347,12 @@ def _serve(setup: _Setup) -> None:
         models,
         prompts,
         layouts=page_layouts,
-        model_loaders={"language model": model_loader(setup.allowed_models)},
-        dataset_loaders=datasets.loaders(setup.data_folders),
-        onboard_start_doc=_SPLASH,
+        **build.loaders(setup.allowed_models, setup.data_folders),
+        onboard_start_doc=build.SPLASH,
         status=lambda: {name: loadable.status() for name, loadable in loadables.items()},
         on_listen=on_listen,
         **lit,
     ).serve()
-
-
-def _models(
-    specs: Iterable[sources.ModelSpec],
-) -> tuple[dict[str, Loadable], dict[str, lit_model.Model]]:
-    """Return for each spec what loads its model, and the LIT models around them."""
-    from lit_plugins.components import language_models
-
-    loadables: dict[str, Loadable] = {}
-    models: dict[str, lit_model.Model] = {}
-    for spec in specs:
-        loadables[spec.name] = Loadable(
-            spec.name, functools.partial(language_models.open_model, spec)
-        )
-        description = f"{spec.framework}:{spec.source}"
-        models |= language_models.lm_group(spec.name, loadables[spec.name], description)
-    return loadables, models
-
-
-def model_loader(
-    allowed: Sequence[str],
-) -> tuple[Callable[..., Mapping[str, lit_model.Model]], lit_types.Spec]:
-    """Return a loader of language models for LIT's Configure dialog, and its fields.
-
-    Args:
-        allowed: Patterns (`fnmatch`) of FRAMEWORK:SOURCE that it accepts.
-
-    """
-
-    # LIT looks at the annotation to see that these are several models.
-    def language_model(
-        new_name: str, source: str = "", options: str = ""
-    ) -> Mapping[str, lit_model.Model]:
-        text = f"{source}?{options}" if options else source
-        spec = sources.parse_model(text, name=new_name)
-        asked = f"{spec.framework}:{spec.source}"
-        inside = ".." not in Path(spec.source).parts
-        if not (inside and any(fnmatch.fnmatchcase(asked, pattern) for pattern in allowed)):
-            raise SpecError(
-                f"{asked[:200]!r} may not be loaded from here. Allowed: {', '.join(allowed)}. "
-                "More can be allowed with --allowed_models when the server is started."
-            )
-        for option in spec.options.model_fields_set:
-            if option not in _CLIENT_OPTIONS or (
-                option == "chat" and str(spec.options.chat).endswith((".jinja", ".jinja2"))
-            ):
-                raise SpecError(f"The option {option!r} can only be given with --models.")
-        loadables, models = _models([spec])
-        for loadable in loadables.values():
-            loadable.get()  # now, so that the dialog shows what goes wrong
-        return models
-
-    plain = [pattern for pattern in allowed if not set(pattern) & set("*?[")]
-    default = plain[0] if plain else "hf:packaged:smollm2-135m-instruct"
-    return language_model, {
-        "source": lit_types.String(default=default),
-        "options": lit_types.String(default="", required=False),
-    }
 
 
 # ------------------------------------------------------------------- checking
@@ -476,7 +396,7 @@ def _try_model(spec: sources.ModelSpec) -> str:
         update={"max_new_tokens": min(4, spec.options.max_new_tokens), "embeddings": False}
     )
     name = spec.name
-    _, models = _models([dataclasses.replace(spec, options=options)])
+    _, models = build.language_models([dataclasses.replace(spec, options=options)])
     # Not kept: the next model may need the memory.
     [output] = models[name].predict([{"prompt": "The capital of France is"}])
     example = {"prompt": "The capital of France is", "target": output["response"] or " Paris"}

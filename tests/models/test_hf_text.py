@@ -63,14 +63,15 @@ def test_score_and_gradient_equal_a_hand_written_pass(model):
         logits = module(torch.tensor([text.ids])).logits[0].log_softmax(-1)
         handle.remove()
         score = sum(
-            logits[place - 1, text.ids[place]]
-            for place in range(text.target_start, len(text.ids))
+            logits[place - 1, text.ids[place]] for place in range(text.target_start, len(text.ids))
         )
         (expected,) = torch.autograd.grad(score, caught[0])
         assert scores[row] == pytest.approx(score.item(), rel=1e-5)
         length = len(text.ids) - 1  # the last token is not an input of its own prediction
         scale = expected.abs().max().item()
-        np.testing.assert_allclose(features[row, :length], caught[0].detach()[0, :length], rtol=1e-6)
+        np.testing.assert_allclose(
+            features[row, :length], caught[0].detach()[0, :length], rtol=1e-6
+        )
         np.testing.assert_allclose(gradient[row, :length], expected[0, :length], atol=2e-5 * scale)
         assert not gradient[row, length:].any()
         assert expected[0, length:].abs().max() == 0
@@ -91,7 +92,9 @@ def test_methods_by_hand(model):
 
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_generation_does_not_depend_on_the_batch(model, size):
-    prompts = ["the cat", "What is", "", "the dog ate the", "a", "naïve 👋", "the the the the"][:size]
+    prompts = ["the cat", "What is", "", "the dog ate the", "a", "naïve 👋", "the the the the"][
+        :size
+    ]
     alone = [model.generate([prompt], max_new_tokens=5)[0].response for prompt in prompts]
     together = model.generate(prompts, max_new_tokens=5)
     assert [one.response for one in together] == alone
@@ -207,7 +210,9 @@ def test_chat_off_and_system_prompt():
         tiny.hf_model("llama", chat=True)
 
 
-@pytest.mark.parametrize("prompt", ["", " ", "the", "<|im_end|>", "naïve 👋🏽", "a\n\nb ", "assistant"])
+@pytest.mark.parametrize(
+    "prompt", ["", " ", "the", "<|im_end|>", "naïve 👋🏽", "a\n\nb ", "assistant"]
+)
 def test_content_is_the_users_own_prompt(chat, prompt):
     text = chat.text(prompt)
     own = b"".join(piece.data for piece in chat.tokenizer.pieces(text.ids[text.content]))

@@ -55,7 +55,9 @@ def result(results, backend, family):
 
 def test_cut_is_the_same_model(result):
     np.testing.assert_array_equal(result("cut"), result("whole"))
-    np.testing.assert_allclose(result("cut"), result("own"), atol=1e-5 * np.abs(result("own")).max())
+    np.testing.assert_allclose(
+        result("cut"), result("own"), atol=1e-5 * np.abs(result("own")).max()
+    )
     assert np.abs(result("cut") - result("blind")).max() > 0.1
 
 

@@ -11,7 +11,7 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_plugins.errors import InputError
-from lit_plugins.server.main import model_loader
+from lit_plugins.server.build import model_loader
 
 
 class EchoModel(lit_model.Model):

@@ -110,7 +110,7 @@ def test_a_model_from_the_dialog(client, app, monkeypatch, echo):
         opened.extend(specs)
         return {}, {specs[0].name: echo}
 
-    monkeypatch.setattr("lit_plugins.server.main._models", fake_models)
+    monkeypatch.setattr("lit_plugins.server.build.language_models", fake_models)
     config = {"new_name": "m2", "source": "hf:packaged:smollm2-135m-instruct"}
     body = {"config": {**config, "options": "max_new_tokens=5"}}
     response = post(client, "/create_model?model_name=language+model", body)

@@ -18,6 +18,7 @@ from absl import flags
 
 from lit_plugins import sources
 from lit_plugins.errors import SourceError
+from lit_plugins.server import build
 from lit_plugins.server import main as main_module
 from lit_plugins.server.main import _define_flags, _read, main
 
@@ -211,7 +212,7 @@ def test_check(capsys, monkeypatch, tmp_path):
             raise ZeroDivisionError
         return {}, {spec.name: Answering(), f"_{spec.name}_salience": Answering()}
 
-    monkeypatch.setattr(main_module, "_models", fake_models)
+    monkeypatch.setattr(build, "language_models", fake_models)
     assert main(["--check", "--models=good=hf:x"]) == 0
     table = capsys.readouterr().out
     assert re.search(r"^good +model +ok +\d+\.\d s +'ok', salience of 2 tokens$", table, re.M)
@@ -233,7 +234,7 @@ def test_check(capsys, monkeypatch, tmp_path):
 
 
 def test_the_dialogs_default_is_something_allowed():
-    _, spec = main_module.model_loader(["hf:packaged:*", "hf:gpt2"])
+    _, spec = build.model_loader(["hf:packaged:*", "hf:gpt2"])
     assert spec["source"].default == "hf:gpt2"
 
 
@@ -241,7 +242,7 @@ def test_the_dialogs_default_is_something_allowed():
     "source", ["hf:/models/../etc", "hf:/elsewhere", "keras:/models/x", "hf:/models"]
 )
 def test_patterns_do_not_lead_outside(source):
-    load, _ = main_module.model_loader(["hf:/models/*"])
+    load, _ = build.model_loader(["hf:/models/*"])
     with pytest.raises(sources.SpecError, match="may not be loaded"):
         load(new_name="a", source=source)
 

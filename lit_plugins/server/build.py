@@ -1,0 +1,137 @@
+"""What the command line's server and a notebook's have in common: models, layouts, loaders."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lit_nlp.api import layout as lit_layout
+from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
+
+from lit_plugins import datasets, layouts, sources
+from lit_plugins.components.loading import Loadable
+from lit_plugins.errors import ConfigError, SpecError
+from lit_plugins.server import config
+
+DEFAULT_MODELS = ("smollm2=hf:packaged:smollm2-135m-instruct", "gemma3=keras:packaged:gemma3-270m")
+
+# Arguments of LIT's app whose defaults differ here.
+LIT_DEFAULTS = {
+    "page_title": "Prompt debugging",
+    "default_layout": "prompt_left_right",
+    # Else a client could store a wrong answer for everybody under a made-up id.
+    "strict_cache_id_validation": True,
+}
+
+SPLASH = """
+# Prompt debugging
+
+Choose an example, then click a part of the answer (a word, a sentence, …). What comes before it is
+coloured by how much it drove that part. Edit the prompt, add it, and look again.
+"""
+
+# What a client may say about a model that it loads. `trust_remote_code`, `revision` and a
+# file as chat template are left to whoever starts the server.
+_CLIENT_OPTIONS = frozenset(sources.ModelOptions.model_fields) - {"trust_remote_code", "revision"}
+
+
+def check_unique(what: str, names: Iterable[str]) -> None:
+    """Raise SpecError if a name is there twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SpecError(f"Two {what}s are named {name!r}; rename one.")
+        seen.add(name)
+
+
+def page_layouts(
+    folders: Sequence[Path],
+    default: str,
+    more: Mapping[str, lit_layout.LitCanonicalLayout] | None = None,
+) -> dict[str, lit_layout.LitCanonicalLayout]:
+    """Return LIT's layouts, those of the folders, and `more`, by name.
+
+    Raises:
+        ConfigError: A file is invalid, or none of them is called `default`.
+
+    """
+    found = lit_layout.DEFAULT_LAYOUTS | layouts.load(folders) | dict(more or {})
+    if default not in found:
+        hint = config.did_you_mean(default, found)
+        raise ConfigError(f"Unknown layout {default!r}.{hint} Available: {', '.join(found)}.")
+    return found
+
+
+def loaders(allowed_models: Sequence[str], data_folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what LIT's Configure dialog offers, as arguments of its app."""
+    return {
+        "model_loaders": {"language model": model_loader(allowed_models)},
+        "dataset_loaders": datasets.loaders(data_folders),
+    }
+
+
+def allowed_models(specs: Iterable[sources.ModelSpec]) -> list[str]:
+    """Return patterns for the models that may be loaded unasked: packaged ones and these."""
+    packaged = [f"{framework}:packaged:*" for framework in sources.FRAMEWORKS]
+    return list(dict.fromkeys([*packaged, *(f"{it.framework}:{it.source}" for it in specs)]))
+
+
+def language_models(
+    specs: Iterable[sources.ModelSpec],
+) -> tuple[dict[str, Loadable], dict[str, lit_model.Model]]:
+    """Return for each spec what loads its model, and the LIT models around them."""
+    from lit_plugins.components import language_models as components
+
+    loadables: dict[str, Loadable] = {}
+    models: dict[str, lit_model.Model] = {}
+    for spec in specs:
+        components.require(spec.framework)  # now, rather than once the page is up
+        loadables[spec.name] = Loadable(spec.name, functools.partial(components.open_model, spec))
+        description = f"{spec.framework}:{spec.source}"
+        models |= components.lm_group(spec.name, loadables[spec.name], description)
+    return loadables, models
+
+
+def model_loader(
+    allowed: Sequence[str],
+) -> tuple[Callable[..., Mapping[str, lit_model.Model]], lit_types.Spec]:
+    """Return a loader of language models for LIT's Configure dialog, and its fields.
+
+    Args:
+        allowed: Patterns (`fnmatch`) of FRAMEWORK:SOURCE that it accepts.
+
+    """
+
+    # LIT looks at the annotation to see that these are several models.
+    def language_model(
+        new_name: str, source: str = "", options: str = ""
+    ) -> Mapping[str, lit_model.Model]:
+        text = f"{source}?{options}" if options else source
+        spec = sources.parse_model(text, name=new_name)
+        asked = f"{spec.framework}:{spec.source}"
+        inside = ".." not in Path(spec.source).parts
+        if not (inside and any(fnmatch.fnmatchcase(asked, pattern) for pattern in allowed)):
+            raise SpecError(
+                f"{asked[:200]!r} may not be loaded from here. Allowed: {', '.join(allowed)}. "
+                "More can be allowed with --allowed_models when the server is started."
+            )
+        for option in spec.options.model_fields_set:
+            if option not in _CLIENT_OPTIONS or (
+                option == "chat" and str(spec.options.chat).endswith((".jinja", ".jinja2"))
+            ):
+                raise SpecError(f"The option {option!r} can only be given with --models.")
+        loadables, models = language_models([spec])
+        for loadable in loadables.values():
+            loadable.get()  # now, so that the dialog shows what goes wrong
+        return models
+
+    plain = [pattern for pattern in allowed if not set(pattern) & set("*?[")]
+    default = plain[0] if plain else "hf:packaged:smollm2-135m-instruct"
+    return language_model, {
+        "source": lit_types.String(default=default),
+        "options": lit_types.String(default="", required=False),
+    }
