@@ -3,11 +3,11 @@
     make benchmark
     .venv/bin/python benchmarks/salience_request.py --runs=5 --json=benchmarks/results.json
 
-All implementations answer the same request (`_NAME_salience`: both gradient methods for a target of
-20 tokens behind the sample set's longest menu prompt) in one process, one after the other in turns;
-the medians' ratios are what counts. Peak memory is measured in a process of its own for each, as the
-growth of the resident set over the loaded model. Keras runs one backend a process, so its other
-backend is measured in a process of its own, beside a bare pass on that backend.
+All implementations answer the same request (`_NAME_salience`: both gradient methods for a target
+of 20 tokens behind the sample set's longest menu prompt) in one process, in turns; the ratios of
+the medians are what counts. Peak memory is measured in a process of its own for each, as the growth
+of the resident set over the loaded model. Keras runs one backend a process, so its other backend is
+measured in a process of its own, beside a bare pass on that backend.
 
 LIT's `transformers_lms.HFSalienceModel` does not run on transformers 5. `RepairedLIT` mends what
 stops it, and nothing else: the attribute `model.framework`, which is gone, and the request's mask,

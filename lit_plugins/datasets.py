@@ -190,6 +190,35 @@ def load(
     return _load(Path(path), str(path), name or _name_from(Path(path)), options)
 
 
+def from_records(records: Iterable[Mapping[str, Any]], name: str) -> PromptDataset:
+    """Make a dataset of records in memory, by the same rules as a line of a `.jsonl` file.
+
+    Raises:
+      DataError: a record is bad, or there is none. It names the record, from 0, and the field.
+
+    """
+    found = _Collected()
+    for number, record in enumerate(records):
+        try:
+            for key, value in record.items():
+                if not isinstance(key, str):
+                    raise _BadRecord(f"{_show(key)}: is no name of a field, expected text")
+                try:
+                    json.dumps(value, allow_nan=False)
+                except (TypeError, ValueError, RecursionError):
+                    raise _BadRecord(
+                        f"{_show(key)}: {_show(value)} is no JSON value; write it as text"
+                    ) from None
+            fields = {key: _flatten(value) for key, value in record.items()}
+            found.good.append(_check(fields, DatasetOptions(), found))
+        except _BadRecord as error:
+            raise DataError(f"{name}: record {number}: {error}") from None
+    if not found.good:
+        raise DataError(f"{name}: holds no prompts.")
+    spec = _settle_columns(found, from_text=False)
+    return PromptDataset(name, spec, found.good, _describe(name, spec, found))
+
+
 def samples() -> dict[str, Path]:
     """Return the packaged sample sets by name."""
     return {path.stem: path for path in sorted(resources.folder("datasets").glob("*.jsonl"))}

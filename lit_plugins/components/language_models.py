@@ -233,9 +233,10 @@ class _Shown:
 
 def _field(example: Mapping[str, Any], name: str) -> Any:
     if name not in example:
+        got = ", ".join(sorted(key for key in example if not key.startswith("_"))) or "none"
         raise InputError(
             f"The example has no {name!r}. Expected the fields prompt and, optionally, target. "
-            f"Got: {', '.join(sorted(key for key in example if not key.startswith('_'))) or 'none'}."
+            f"Got: {got:.200}."
         )
     return example[name]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lit_plugins.errors import InputError, SourceError, SpecError
 
@@ -52,12 +53,8 @@ def render(template: str, prompt: str, system: str | None, variables: Mapping[st
     if system:
         messages.insert(0, {"role": "system", "content": system})
     try:
-        (rendered,), _ = render_jinja_template(
-            conversations=[messages],
-            chat_template=template,
-            add_generation_prompt=True,
-            **variables,
-        )
+        settings: dict[str, Any] = {**variables, "chat_template": template}
+        (rendered,), _ = render_jinja_template([messages], add_generation_prompt=True, **settings)
     except TemplateError as error:
         raise InputError(
             f"The model's chat template refuses this prompt: {error}. Serve the model with "

@@ -182,9 +182,10 @@ def load(path: str, options: ModelOptions, description: str) -> HFCausalLM:
     dtype = options.dtype or ("float32" if device == "cpu" else "auto")
     with _loading(description):
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, **common)
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, output_loading_info=True, **common
         )
+    model, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise SourceError(
             f"{description} has no weights for {', '.join(missing[:3])} and "

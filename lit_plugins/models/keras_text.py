@@ -86,7 +86,7 @@ class KerasCausalLM(LanguageModel):
                 f"{description}: the model has no preprocessor, so no tokenizer. "
                 "Build it with preprocessor=, or load it from a preset."
             )
-        self._embed = getattr(backbone, "token_embedding", None)
+        self._embed: Any = getattr(backbone, "token_embedding", None)
         try:
             embeddings = _output_of(self._embed, backbone.input["token_ids"])
             hidden = _output_of(backbone, model.input["token_ids"])
@@ -204,8 +204,9 @@ def _context(backbone: Any) -> int | None:
 
 
 def load(path: str, options: ModelOptions, description: str) -> KerasCausalLM:
-    """Loads a causal language model from a Keras preset, or a folder in Keras' or Hugging Face's
-    format.
+    """Loads a causal language model from a Keras preset or a folder.
+
+    The folder may be in Keras' or in Hugging Face's format.
 
     Raises SourceError when it cannot be loaded, or is not a causal language model.
     """
@@ -220,7 +221,8 @@ def load(path: str, options: ModelOptions, description: str) -> KerasCausalLM:
             tokenizer = KerasTokenizer(model.preprocessor, _preset_template(path))
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        close = difflib.get_close_matches(path, list(keras_hub.models.CausalLM.presets), n=2)
+        presets: Any = keras_hub.models.CausalLM.presets
+        close = difflib.get_close_matches(path, list(presets), n=2)
         raise SourceError(
             f"{description} cannot be loaded: {lines[0]}"
             + (f" Did you mean {' or '.join(close)}?" if close else "")

@@ -285,7 +285,8 @@ class LanguageModel(abc.ABC):
         """Completions, one a prompt; greedy unless a temperature is set.
 
         `overrides` are model options: max_new_tokens, temperature, top_p, stop, seed; SpecError if
-        one is wrong. The text that ends a generation (`stop`, or the model's own end token) is not part of it.
+        one is wrong. The text that ends a generation (`stop`, or the model's own end token) is not
+        part of it.
         """
         options = self.options
         if overrides:

@@ -44,7 +44,7 @@ def fails(capsys, *argv):
 
 def test_without_arguments():
     setup = read()
-    assert [spec.text for spec in setup.models] == list(main_module.DEFAULT_MODELS)
+    assert [spec.text for spec in setup.models] == list(build.DEFAULT_MODELS)
     assert {"menu_advice", "grade_school_maths"} <= {spec.name for spec in setup.datasets}
     assert setup.lit["server_type"] == "lit_plugins"
     assert setup.lit["page_title"] == "Prompt debugging"
