@@ -85,7 +85,12 @@ def lit(model: Any) -> Callable:
     salience = RepairedLIT(model.model, model.tokenizer._tokenizer)
 
     def run(example: dict[str, Any]) -> Any:
-        return next(iter(salience.predict([example])))
+        # LIT leaves the parameters as they are loaded: open for gradients, which it needs.
+        model.model.requires_grad_(True)
+        try:
+            return next(iter(salience.predict([example])))
+        finally:
+            model.model.requires_grad_(False)
 
     return run
 

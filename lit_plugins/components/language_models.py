@@ -168,8 +168,8 @@ class SalienceModel(_Member):
 
     def output_spec(self) -> lit_types.Spec:
         """See lit_model.Model."""
-        scores = {name: lit_types.TokenScores(align="tokens") for name in METHODS}
-        return {"tokens": lit_types.Tokens(parent="")} | scores
+        spec: lit_types.Spec = {"tokens": lit_types.Tokens(parent="")}
+        return spec | {name: lit_types.TokenScores(align="tokens") for name in METHODS}
 
     def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
         shown = [_Shown(model, _text(model, example)) for example in examples]
