@@ -81,6 +81,9 @@ _CONTENT_TYPES = {
 }
 
 _CLIENT_SCRIPT = b'<script type="module" src="lit_plugins/client/status.js"></script>\n'
+_CLIENT_STYLE = b'<link href="lit_plugins/client/fonts.css" rel="stylesheet">\n'
+# LIT's page gets its fonts and icons from elsewhere; offline, icons would be overlapping words.
+_FOREIGN_STYLE = re.compile(rb'[ \t]*<link [^>]*href="https?://[^>]*rel="stylesheet"[^>]*>\n?')
 
 
 class _Refused(Exception):
@@ -160,7 +163,8 @@ class Guard:
 
     def _index(self) -> Response:
         response = _file(self._root, "static/index.html", 0)
-        page = response.get_data()
+        page = _FOREIGN_STYLE.sub(b"", response.get_data())
+        page = page.replace(b"</head>", _CLIENT_STYLE + b"</head>", 1)
         before, end, after = page.rpartition(b"</body>")
         response.set_data(before + _CLIENT_SCRIPT + end + after if end else page + _CLIENT_SCRIPT)
         return response

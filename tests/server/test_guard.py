@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 from lit_nlp.lib import caching
@@ -135,6 +136,22 @@ def test_static_files(client):
 def test_the_real_page_gets_our_script(make_app, echo):
     page = Client(guard.Guard(make_app(echo))).get("/index.html").text
     assert page.index("main.js") < page.index("lit_plugins/client/status.js")
+
+
+def test_page_asks_nobody_else_for_fonts(make_app, echo):
+    client = Client(guard.Guard(make_app(echo)))
+    page = client.get("/").text
+    assert "https://" not in page.partition("<head>")[2]
+    assert page.index("lit_plugins/client/fonts.css") < page.index("</head>")
+    style = client.get("/lit_plugins/client/fonts.css")
+    assert style.headers["Content-Type"].startswith("text/css")
+    files = set(re.findall(r"url\('([^']+)'\)", style.text))
+    assert len(files) >= 5
+    for name in files:
+        font = client.get(f"/lit_plugins/client/{name}")
+        assert font.status_code == 200
+        assert font.headers["Content-Type"] == "font/woff2"
+        assert font.data[:4] == b"wOF2"
 
 
 # What must not
