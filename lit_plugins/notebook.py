@@ -22,7 +22,6 @@ from lit_nlp import app as lit_app
 from lit_nlp import dev_server
 from lit_nlp import notebook as lit_notebook
 from lit_nlp.api import dataset as lit_dataset
-from lit_nlp.api import layout as lit_layout
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 from lit_nlp.lib import ui_state
@@ -51,14 +50,20 @@ class LitWidget(lit_notebook.LitWidget):
         **lit_kwargs: Any,
     ) -> None:
         self._models = dict(models)
+        self._group = dict(group)
         self._data = dict(data)
         with _our_server():
             super().__init__(group, data, height=height, **lit_kwargs)
 
     @property
     def models(self) -> dict[str, LanguageModel]:
-        """The models by name, for use from Python."""
+        """The models by name. Take `model.lock` around a use while the page may use it too."""
         return dict(self._models)
+
+    @property
+    def lit_models(self) -> dict[str, lit_model.Model]:
+        """What the page asks: `NAME`, `_NAME_salience` and `_NAME_tokenizer` of each model."""
+        return dict(self._group)
 
     @property
     def url(self) -> str:
@@ -304,7 +309,8 @@ def _open(name: str, entry: Any) -> LanguageModel:
     if isinstance(entry, tuple):
         from lit_plugins.models.hf_text import HFCausalLM
 
-        return HFCausalLM(*entry, ModelOptions(), name)
+        model, tokenizer = entry
+        return HFCausalLM(model, tokenizer, ModelOptions(), name)
     from lit_plugins.models.keras_text import KerasCausalLM
 
     return KerasCausalLM(entry, ModelOptions(), name)
