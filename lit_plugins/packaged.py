@@ -25,7 +25,7 @@ from pathlib import Path
 
 import filelock
 import platformdirs
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lit_plugins.errors import SourceError, SpecError
 

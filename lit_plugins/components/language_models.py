@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -57,7 +58,7 @@ def _loader(framework: str) -> Any:
 def require(framework: str) -> None:
     """Raises SourceError if a framework is not installed; imports nothing, so it costs nothing."""
     for name in _PACKAGES[framework]:
-        if importlib.util.find_spec(name) is None:
+        if name not in sys.modules and importlib.util.find_spec(name) is None:
             raise _missing(framework, name)
 
 

@@ -17,7 +17,11 @@ from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import ConfigError, SpecError
 from lit_plugins.server import config
 
-DEFAULT_MODELS = ("smollm2=hf:packaged:smollm2-135m-instruct", "gemma3=keras:packaged:gemma3-270m")
+DEFAULT_MODELS = (
+    "smollm2=hf:packaged:smollm2-135m-instruct",
+    # A base model goes on with more examples; in the sample sets a blank line ends each.
+    r"gemma3=keras:packaged:gemma3-270m?max_new_tokens=48&stop=\n\n",
+)
 
 # Arguments of LIT's app whose defaults differ here.
 LIT_DEFAULTS = {

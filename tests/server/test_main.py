@@ -21,6 +21,7 @@ from lit_plugins.errors import SourceError
 from lit_plugins.server import build
 from lit_plugins.server import main as main_module
 from lit_plugins.server.main import _define_flags, _read, main
+from lit_plugins.sources import parse_model
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -44,7 +45,7 @@ def fails(capsys, *argv):
 
 def test_without_arguments():
     setup = read()
-    assert [spec.text for spec in setup.models] == list(build.DEFAULT_MODELS)
+    assert setup.models == tuple(map(parse_model, build.DEFAULT_MODELS))
     assert {"menu_advice", "grade_school_maths"} <= {spec.name for spec in setup.datasets}
     assert setup.lit["server_type"] == "lit_plugins"
     assert setup.lit["page_title"] == "Prompt debugging"
