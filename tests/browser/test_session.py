@@ -59,7 +59,7 @@ def team(shared, tmp_path_factory) -> Iterator[Server]:
     )
     with running(
         "team",
-        "--models=smollm2=hf:packaged:smollm2-135m-instruct?max_new_tokens=8,broken=hf:./no-such-folder",
+        "--models=smollm2=hf:packaged:smollm2-135m-instruct?max_new_tokens=8,broken=hf:nobody/no-such-model",
         "--datasets=chat",
         "--load=first_use",
         f"--layouts_dir={layouts}",
@@ -262,13 +262,13 @@ def test_file_elsewhere_is_refused(team, shared, page):
 
 def test_failing_request_is_one_line(team, page):
     page.goto(f"{team.url}?models=broken")
-    expect(error_bar(page)).to_contain_text("no-such-folder")
+    expect(error_bar(page)).to_contain_text("no-such-model")
     text = error_bar(page).inner_text()
     assert not re.search(r"Unknown error|Traceback|File \"|Details:", text)
     assert "\n" not in text.strip()
-    expect(page.locator("#lit-plugins-status .failed")).to_contain_text("no-such-folder")
+    expect(page.locator("#lit-plugins-status .failed")).to_contain_text("no-such-model")
     keep(page, "11-error")
     # LIT throws what it has shown once more, for nobody to catch.
     assert page.lit_errors
-    assert all("no-such-folder" in error for error in page.lit_errors)
+    assert all("no-such-model" in error for error in page.lit_errors)
     page.lit_errors.clear()

@@ -217,6 +217,7 @@ def test_content_is_the_users_own_prompt(chat, prompt):
     text = chat.text(prompt)
     own = b"".join(piece.data for piece in chat.tokenizer.pieces(text.ids[text.content]))
     assert own.decode() == prompt
+    assert text.content.start == len(chat.tokenizer.encode("<|im_start|>user\n"))
 
 
 def test_empty_prompt_without_bos_starts_from_the_document_separator():

@@ -139,6 +139,11 @@ def test_helpfull(capsys):
         (["--models=a=foo:b"], ["foo", "hf, keras"]),
         (["--models=gpt2"], ["gpt2", "NAME=FRAMEWORK:SOURCE"]),
         (["--models=a=hf:packaged:gemma"], ["gemma", "Available"]),
+        (["--models=a=hf:./nowhere"], ["nowhere", "does not exist", "Check the path"]),
+        (["--models=a=hf:./half"], ["half", "no complete model", "weights"]),
+        (["--models=a=hf:./no.gguf"], ["no.gguf", "cannot be read"]),
+        (["--models=a=keras:./broken.gguf"], ["broken.gguf", "not a GGUF file"]),
+        (["--models=a=hf:gpt2?chat=no.jinja"], ["no.jinja", "does not exist"]),
         (["--models=a=hf:x,a=hf:y"], ["Two models are named 'a'"]),
         (["--datasets=a=x.jsonl,a=y.txt"], ["Two datasets are named 'a'"]),
         (["--datasets=a=nothing.jsonl"], ["nothing.jsonl"]),
@@ -155,6 +160,9 @@ def test_helpfull(capsys):
 )
 def test_mistakes(capsys, monkeypatch, tmp_path, argv, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.gguf").write_bytes(b"no model at all")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.json").write_text("{}")
     line = fails(capsys, *argv)
     for word in words:
         assert word in line
