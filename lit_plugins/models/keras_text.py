@@ -147,21 +147,31 @@ class KerasCausalLM(LanguageModel):
         self, prompts: Sequence[Sequence[int]], options: ModelOptions, done: Callable
     ) -> list[list[int]]:
         """See LanguageModel."""
-        longest = max(map(len, prompts)) + options.max_new_tokens
+        # keras-hub starts where the shortest prompt ends, and feeds the others token by token.
+        made: list[list[int]] = [[] for _ in prompts]
+        for length in sorted({len(prompt) for prompt in prompts}):
+            places = [place for place, prompt in enumerate(prompts) if len(prompt) == length]
+            alike = self._complete_alike([prompts[place] for place in places], options)
+            for place, ids in zip(places, alike, strict=True):
+                made[place] = ids
+        return made
+
+    def _complete_alike(
+        self, prompts: Sequence[Sequence[int]], options: ModelOptions
+    ) -> list[list[int]]:
+        """`complete` for prompts of one length."""
+        length = len(prompts[0])
+        longest = length + options.max_new_tokens
         ids = np.zeros((len(prompts), longest), np.int32)
         mask = np.zeros((len(prompts), longest), bool)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = prompt
-            mask[row, : len(prompt)] = True
+        ids[:, :length] = prompts
+        mask[:, :length] = True
         made = self.backend.to_numpy(
             self._generator(options)(
                 keras.ops.convert_to_tensor(ids), keras.ops.convert_to_tensor(mask)
             )
         )
-        return [
-            row[len(prompt) : len(prompt) + options.max_new_tokens].astype(int).tolist()
-            for row, prompt in zip(made, prompts, strict=True)
-        ]
+        return made[:, length:].astype(int).tolist()
 
     def _generator(self, options: ModelOptions) -> Callable:
         """Token ids and padding mask (batch, tokens) -> token ids, the rest filled in."""

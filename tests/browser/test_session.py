@@ -54,7 +54,8 @@ def team(shared, tmp_path_factory) -> Iterator[Server]:
         'description = "As we like it."\n'
         # LIT shows the title of a tab only where there is another one.
         '[left]\n"Our examples" = ["DataTableModule"]\n"Our editor" = ["DatapointEditorModule"]\n'
-        '[upper]\n"Our salience" = ["SequenceSalienceModule"]\n',
+        '[upper]\n"Our salience" = ["SequenceSalienceModule"]\n'
+        "[settings]\nleftWidth = 30\nhideToolbar = true\n",
         "utf-8",
     )
     with running(
@@ -231,6 +232,16 @@ def test_layout_of_a_folder_of_ours(team, page):
     settings.get_by_role("button", name="Submit").click()
     expect(page.get_by_text("Our editor", exact=True)).to_be_visible()
     assert "layout=our_layout" in page.url
+
+
+def test_layout_settings_count(team, page):
+    """In plain LIT they do not: it reads them before it has any layout."""
+    page.goto(f"{team.url}?layout=our_layout")
+    expect(rows(page)).to_have_count(6)
+    left = page.locator("#left-column").bounding_box()
+    assert left is not None
+    assert left["width"] == pytest.approx(0.3 * 1400, rel=0.1)
+    expect(page.locator("lit-main-toolbar")).to_have_count(0)
 
 
 def test_add_a_dataset_of_an_allowed_folder(team, page):
