@@ -112,7 +112,7 @@ def make(folder: Path) -> None:
         ),
         "gpt2": hub.GPT2CausalLM(
             backbone=hub.GPT2Backbone(
-                vocabulary_size=340,
+                vocabulary_size=len(pairs["vocabulary"]),
                 num_layers=2,
                 num_heads=4,
                 hidden_dim=24,

@@ -283,6 +283,8 @@ def test_the_page_is_up_while_models_load_and_stops_at_once(tmp_path, number):
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": ""},
+        # A test run that is itself in the background ignores Ctrl-C, and would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         port = int(re.search(r":(\d+) ", process.stdout.readline())[1])
