@@ -12,7 +12,9 @@ import numpy as np
 PAIRS = [
     ("The capital of France is", " Paris."),
     ("Dislikes: onions\nDish: Onion soup\nRecommendation:", " You have to try it."),
-    ("naïve 👋🏽  two  spaces\n\n\tand a tab <start_of_turn>", " 12345\n\nOK"),
+    # No <start_of_turn> here: behind it the base model is so ill-conditioned that float32 itself is
+    # 2e-3 from float64 (torch).
+    ("naïve 👋🏽  two  spaces\n\n\tand a tab", " 12345\n\nOK"),
     ("", "Once upon a time there was a king"),
     (
         "Write a headline.\n\n"
