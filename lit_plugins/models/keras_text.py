@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -162,7 +163,9 @@ class KerasCausalLM(LanguageModel):
         """`complete` for prompts of one length."""
         length = len(prompts[0])
         longest = length + options.max_new_tokens
-        ids = np.zeros((len(prompts), longest), np.int32)
+        # keras-hub takes an end token in the part to be filled for one that it has generated.
+        blank = next(token for token in itertools.count() if token not in self._stops(options))
+        ids = np.full((len(prompts), longest), blank, np.int32)
         mask = np.zeros((len(prompts), longest), bool)
         ids[:, :length] = prompts
         mask[:, :length] = True
@@ -173,11 +176,14 @@ class KerasCausalLM(LanguageModel):
         )
         return made[:, length:].astype(int).tolist()
 
+    def _stops(self, options: ModelOptions) -> tuple[int, ...]:
+        """The tokens to stop at; of a longer stop text, the caller cuts off what is left over."""
+        alone = [ids[0] for text in options.stop if len(ids := self.tokenizer.encode(text)) == 1]
+        return tuple(sorted(self.tokenizer.stops | set(alone)))
+
     def _generator(self, options: ModelOptions) -> Callable:
         """Token ids and padding mask (batch, tokens) -> token ids, the rest filled in."""
-        # keras-hub stops at tokens only; what a stop text leaves over is cut off by the caller.
-        alone = [ids[0] for text in options.stop if len(ids := self.tokenizer.encode(text)) == 1]
-        stops = tuple(sorted(self.tokenizer.stops | set(alone))) or None
+        stops = self._stops(options) or None
         if options.temperature == 0 and stops in self._greedy:
             return self._greedy[stops]
         sampler = (
