@@ -467,7 +467,7 @@ class _Lines:
             return (
                 f"holds a NUL byte at column {column}; is this a text file, in the right encoding?"
             )
-        if not _is_encodable(text):
+        if not is_encodable(text):
             # The stream decodes with surrogateescape: a byte 0xE9 that fits nowhere is U+DCE9.
             column, char = next((i, c) for i, c in enumerate(text, 1) if "\udc00" <= c <= "\udfff")
             return (
@@ -728,7 +728,7 @@ def _check_value(name: str, value: Any) -> None:
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str) and "\0" in text:
             raise _BadRecord(f"{name}: holds a NUL character; remove it")
-        if isinstance(text, str) and not _is_encodable(text):
+        if isinstance(text, str) and not is_encodable(text):
             raise _BadRecord(f"{name}: holds half a surrogate pair (\\ud800 to \\udfff); remove it")
 
 
@@ -820,7 +820,8 @@ def _is_number(value: Any) -> bool:
     return abs(value) <= _EXACT_IN_JAVASCRIPT if isinstance(value, int) else math.isfinite(value)
 
 
-def _is_encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Whether the text holds no half of a surrogate pair, which is no character."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -24,9 +24,7 @@ LIT's client answers an unknown module with an empty page, so everything is chec
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +33,7 @@ import pydantic
 from lit_nlp.api import layout as lit_layout
 
 from lit_plugins.errors import ConfigError
+from lit_plugins.toml_file import did_you_mean, read_toml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # The client writes open tabs into the URL, and titles into HTML.
@@ -116,16 +115,7 @@ def load(
 
 def _read(path: Path, elements: dict[str, str]) -> lit_layout.LitCanonicalLayout:
     """Read one file; `elements` maps every valid module name to its element's name."""
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is no valid TOML: {error}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8; save it in that encoding.") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply; expected [group] and modules.") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    content = read_toml(path)
     try:
         checked = _Layout(**content)
     except pydantic.ValidationError as error:
@@ -162,7 +152,7 @@ def _resolve(
         if element is None:
             raise ConfigError(
                 f"{path}: {where}: unknown module {module.module!r}."
-                f"{_did_you_mean(module.module, elements)} Modules: "
+                f"{did_you_mean(module.module, elements)} Modules: "
                 f"{', '.join(sorted(set(elements.values())))}."
             )
         if element in seen:  # the client tells modules of a tab apart by their titles
@@ -188,12 +178,7 @@ def _explain(error: pydantic.ValidationError) -> str:
         valid = list(model.model_fields)
         if first["type"] == "missing":
             return f"{where}: is missing. Keys: {', '.join(valid)}."
-        return f"{where}: unknown key.{_did_you_mean(str(key), valid)} Keys: {', '.join(valid)}."
+        return f"{where}: unknown key.{did_you_mean(str(key), valid)} Keys: {', '.join(valid)}."
     if first["type"] == "too_short":
         return f"{where}: is empty; expected at least one module in a tab, and one tab in upper."
     return f"{where}: {first['msg']}, got {ascii(first['input'])[:60]}."
-
-
-def _did_you_mean(name: str, valid: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, valid, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

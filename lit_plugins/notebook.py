@@ -32,8 +32,9 @@ from lit_plugins.components import language_models
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import InputError, LitPluginsError, SpecError
 from lit_plugins.models.language_model import LanguageModel
-from lit_plugins.server import build, config, serving
+from lit_plugins.server import build, serving
 from lit_plugins.sources import ModelOptions, ModelSpec
+from lit_plugins.toml_file import did_you_mean
 
 _TURN = threading.Lock()  # for LIT's table of servers, which is everybody's
 
@@ -231,7 +232,7 @@ def _check_keywords(given: Collection[str]) -> None:
     for name in given:
         if name not in known:
             mine = known | {"models", "datasets", "layout", "height", "keras_backend"}
-            hint = config.did_you_mean(name, mine)
+            hint = did_you_mean(name, mine)
             raise SpecError(f"widget() has no argument {name!r}.{hint} See its documentation.")
 
 
@@ -368,7 +369,7 @@ def _parsed(text: str) -> datasets.DatasetSpec:
     spec = datasets.parse_dataset(text)
     bare = not spec.path.suffix and len(spec.path.parts) == 1
     if bare and not spec.path.exists():
-        hint = config.did_you_mean(str(spec.path), _samples())
+        hint = did_you_mean(str(spec.path), _samples())
         raise SpecError(
             f"Unknown sample set {str(spec.path)!r}.{hint} Available: {_names(_samples())}; or "
             f"a file ({', '.join(datasets.EXTENSIONS)})."

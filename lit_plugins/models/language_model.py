@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,10 +66,6 @@ class Batch:
     rows: np.ndarray
     targets: np.ndarray
     target_mask: np.ndarray
-
-    def take(self, index: np.ndarray) -> Batch:
-        """The batch with these rows, in this order, repeated as often as named."""
-        return Batch(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 class Tokenizer(Protocol):

@@ -15,7 +15,7 @@ from lit_nlp.api import types as lit_types
 from lit_plugins import datasets, layouts, sources
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import ConfigError, SpecError
-from lit_plugins.server import config
+from lit_plugins.toml_file import did_you_mean
 
 DEFAULT_MODELS = (
     "smollm2=hf:packaged:smollm2-135m-instruct",
@@ -65,7 +65,7 @@ def page_layouts(
     """
     found = lit_layout.DEFAULT_LAYOUTS | layouts.load(folders) | dict(more or {})
     if default not in found:
-        hint = config.did_you_mean(default, found)
+        hint = did_you_mean(default, found)
         raise ConfigError(f"Unknown layout {default!r}.{hint} Available: {', '.join(found)}.")
     return found
 

@@ -18,10 +18,8 @@ Relative paths start at the file's own folder. A flag on the command line wins.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
-import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +28,7 @@ from absl import flags
 
 from lit_plugins import datasets, sources
 from lit_plugins.errors import ConfigError, SpecError
+from lit_plugins.toml_file import did_you_mean, read_toml
 
 # Flags that a file cannot give: [models] and [datasets] are tables of their own.
 _NOT_IN_FILE = frozenset({"models", "datasets", "config", "check", "flagfile", "undefok"})
@@ -76,17 +75,7 @@ def read(path: Path, known: Mapping[str, flags.Flag]) -> Config:
             and the key (`models.gemma.dtype`), the value, and what is expected.
 
     """
-    try:
-        # With a newline, an error in the last line says which one that is.
-        content = tomllib.loads(path.read_text("utf-8") + "\n")
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is no valid TOML: {error}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8; save it in that encoding.") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply.") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    content = read_toml(path)
     try:
         file = _File(**content)
     except pydantic.ValidationError as error:
@@ -164,12 +153,6 @@ def _dataset(name: str, table: _Dataset, folder: Path) -> datasets.DatasetSpec:
     if path not in datasets.samples().values():
         path = folder / path.expanduser()
     return dataclasses.replace(spec, path=path, options=datasets.DatasetOptions(**options))
-
-
-def did_you_mean(name: str, valid: Collection[str]) -> str:
-    """Return ' Did you mean …?', or nothing if no valid name is near."""
-    near = difflib.get_close_matches(name, valid, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _explain(error: pydantic.ValidationError) -> str:

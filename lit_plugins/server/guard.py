@@ -27,6 +27,7 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug.wrappers import Request, Response
 
+from lit_plugins.datasets import is_encodable
 from lit_plugins.errors import LitPluginsError
 
 CLIENT_FOLDER = Path(__file__).parent.parent / "client"
@@ -319,7 +320,7 @@ class Guard:
                 if isinstance(field, lit_types.CategoryLabel):
                     continue  # LIT lets labels be numbers
                 fits, expected = isinstance(value, str), "text"
-                if fits and not _is_encodable(value):
+                if fits and not is_encodable(value):
                     raise _bad(f"Example {position}: {name!r} holds half a surrogate pair.")
             elif isinstance(field, lit_types.TokenScores):
                 fits = isinstance(value, list) and all(
@@ -394,14 +395,6 @@ def _check_known(what: str, name: str, known: Collection[str]) -> None:
             f"Unknown {what.replace('_name', '').replace('_', ' ')} {name[:100]!r}. "
             f"Available: {available or 'none'}."
         )
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_json(request: Request) -> dict[str, Any]:
