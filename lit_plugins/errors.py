@@ -28,3 +28,7 @@ class DataError(LitPluginsError):
 
 class InputError(LitPluginsError):
     """An example cannot be processed: too long, of a wrong type, mask of another length."""
+
+
+class Cancelled(LitPluginsError):
+    """Whoever asked for an explanation stopped it."""

@@ -197,6 +197,7 @@ def widget(
     arguments: dict[str, Any] = {
         **build.LIT_DEFAULTS,
         **build.loaders(build.allowed_models(specs), []),
+        "interpreters": build.interpreters(group),
         "onboard_start_doc": build.SPLASH,
         "warm_start_progress_indicator": tqdm,
         # Not 'localhost': that may be IPv6 alone, which 127.0.0.1 in the page's address is not.

@@ -81,6 +81,11 @@ class ModelOptions(BaseModel):
     """Of sampling."""
     batch_size: int = Field(default=8, ge=1)
     """Examples computed at a time."""
+    tokens_per_pass: int | None = Field(default=None, ge=1)
+    """Tokens that an explanation puts through the model together, at most (but one text). None:
+    1024 on a CPU, where more is hardly faster, 16384 elsewhere."""
+    max_explanation_seconds: float = Field(default=600, gt=0)
+    """Explanations that are expected to take longer are refused."""
     embeddings: bool = True
     """Whether mean embeddings of prompt and response are returned, for LIT's projector."""
 

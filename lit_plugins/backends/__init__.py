@@ -8,14 +8,34 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from lit_plugins.errors import SpecError
 
+if TYPE_CHECKING:
+    import torch
+
 KERAS_BACKENDS = ("torch", "tensorflow")
+
+
+class Recording(Protocol):
+    """A forward pass whose gradients can be asked for, any number of times.
+
+    It holds the activations of the pass until it is dropped.
+    """
+
+    parts: Any  # (n, parts), detached
+
+    def pull(self, weights: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """Gradients (vectors, n, *axes) of `sum(weights[v] * parts)` for each vector v.
+
+        `weights` is (vectors, n, parts). Vector-Jacobian products of one pass, batched where the
+        framework can. `last`: the recording is not used any more, which saves memory.
+        """
+        ...
 
 
 class Backend(Protocol):
@@ -43,12 +63,32 @@ class Backend(Protocol):
         """The sum of `values * mask` over all axes but the first: (batch, *axes) -> (batch,)."""
         ...
 
-    def score_and_grad(self, score: Callable[[Any], Any], features: Any) -> tuple[Any, Any]:
-        """Scores (batch,) and the gradient of their sum, shaped like `features`.
+    def concat(self, values: Sequence[Any], axis: int) -> Any:
+        """The arrays put one behind the other along an axis; differentiable."""
+        ...
 
-        Rows of a batch do not see each other, so row i of the gradient is the gradient of
-        score i. One forward pass and one backward pass; parameters gather no gradient.
+    def top_others(self, logits: Any, index: np.ndarray) -> np.ndarray:
+        """The index of the largest value over the last axis that is not at `index` itself."""
+        ...
+
+    def record(self, function: Callable[[Any], Any], features: Any) -> Recording:
+        """One forward pass of `function`, (n, *axes) -> (n, parts), that can be pulled back.
+
+        Rows of a batch do not see each other, so row i of a gradient is the gradient of
+        row i. Parameters gather no gradient.
         """
+        ...
+
+    def to_torch(self, values: Any) -> torch.Tensor:
+        """The same values as a torch tensor, detached; the very memory where that is torch's."""
+        ...
+
+    def from_torch(self, values: torch.Tensor, like: Any) -> Any:
+        """The framework's array with a tensor's values, of the dtype of `like`."""
+        ...
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        """Whether a smaller batch may help; frees what can be freed if so."""
         ...
 
     def compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import torch
 
 
 class TensorFlowBackend:
@@ -41,13 +42,30 @@ class TensorFlowBackend:
         kept = tf.where(weights != 0, values * weights, tf.zeros_like(values))
         return tf.reduce_sum(tf.reshape(kept, (tf.shape(kept)[0], -1)), axis=1)
 
-    def score_and_grad(self, score: Callable[[Any], Any], features: Any) -> tuple[Any, Any]:
+    def concat(self, values: Sequence[Any], axis: int) -> Any:
         """See Backend."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(features)
-            scores = score(features)
-        # A gather's gradient comes as IndexedSlices.
-        return scores, tf.convert_to_tensor(tape.gradient(scores, features))
+        return tf.concat(list(values), axis=axis)
+
+    def top_others(self, logits: Any, index: np.ndarray) -> np.ndarray:
+        """See Backend."""
+        best = tf.math.top_k(logits, k=2).indices.numpy()
+        return np.where(best[..., 0] == index, best[..., 1], best[..., 0])
+
+    def record(self, function: Callable[[Any], Any], features: Any) -> TensorFlowRecording:
+        """See Backend."""
+        return TensorFlowRecording(function, features)
+
+    def to_torch(self, values: Any) -> torch.Tensor:
+        """See Backend."""
+        return torch.tensor(self.to_numpy(values))
+
+    def from_torch(self, values: torch.Tensor, like: Any) -> Any:
+        """See Backend."""
+        return tf.cast(tf.convert_to_tensor(values.detach().cpu().numpy()), like.dtype)
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        """See Backend."""
+        return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
 
     def compiled(self, step: Callable) -> Callable:
         """See Backend.
@@ -61,3 +79,27 @@ class TensorFlowBackend:
     def no_grad(self):
         """See Backend."""
         return contextlib.nullcontext()
+
+
+class TensorFlowRecording:
+    """See `lit_plugins.backends.Recording`."""
+
+    def __init__(self, function: Callable, features: Any):
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(features)
+            self._made = function(features)
+        self._tape: Any = tape
+        self._features = features
+        self.parts = self._made
+
+    def pull(self, weights: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """See Recording."""
+        weights_here = tf.cast(weights.detach().cpu().numpy(), self._made.dtype)
+        gradients = [
+            # A gather's gradient comes as IndexedSlices.
+            tf.convert_to_tensor(
+                self._tape.gradient(self._made, self._features, output_gradients=one)
+            ).numpy()
+            for one in weights_here
+        ]
+        return torch.tensor(np.stack(gradients).astype(np.float32, copy=False))

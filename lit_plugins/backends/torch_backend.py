@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -39,15 +40,39 @@ class TorchBackend:
         # A masked-out value may be infinite (log 0), and 0 * inf is not a number.
         return torch.where(weights != 0, values * weights, 0).flatten(1).sum(1)
 
-    def score_and_grad(
-        self, score: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def concat(self, values: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
         """See Backend."""
-        with torch.enable_grad():
-            leaf = features.detach().requires_grad_(True)
-            scores = score(leaf)
-            (gradient,) = torch.autograd.grad(scores.sum(), leaf)
-        return scores.detach(), gradient
+        return torch.cat(list(values), dim=axis)
+
+    def top_others(self, logits: torch.Tensor, index: np.ndarray) -> np.ndarray:
+        """See Backend."""
+        best = logits.detach().topk(2, dim=-1).indices
+        own = self.asarray(index.astype(np.int64), like=logits)
+        return torch.where(best[..., 0] == own, best[..., 1], best[..., 0]).cpu().numpy()
+
+    def record(
+        self, function: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor
+    ) -> TorchRecording:
+        """See Backend."""
+        return TorchRecording(function, features)
+
+    def to_torch(self, values: torch.Tensor) -> torch.Tensor:
+        """See Backend."""
+        return values.detach()
+
+    def from_torch(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """See Backend."""
+        return values.to(like.device, like.dtype)
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        """See Backend."""
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+            isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        ):
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            return True
+        return False
 
     def compiled(self, step: Callable) -> Callable:
         """See Backend."""
@@ -56,3 +81,33 @@ class TorchBackend:
     def no_grad(self):
         """See Backend."""
         return torch.no_grad()
+
+
+class TorchRecording:
+    """See `lit_plugins.backends.Recording`."""
+
+    def __init__(self, function: Callable, features: torch.Tensor):
+        with torch.enable_grad():
+            self._leaf = features.detach().requires_grad_(True)
+            self._made = function(self._leaf)
+        self.parts = self._made.detach()
+
+    def pull(self, weights: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """See Recording."""
+        weights = weights.to(self._made)
+        if len(weights) == 1:
+            return self._gradient(weights[0], retain_graph=not last)[None]
+        with warnings.catch_warnings():
+            # torch says that it has no batched kernel for some operation, and loops over it.
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                return self._gradient(weights, retain_graph=not last, is_grads_batched=True)
+            except (NotImplementedError, RuntimeError) as error:
+                if "vmap" not in str(error) and "batching rule" not in str(error):
+                    raise
+        # An operation that cannot be batched at all: one vector at a time.
+        return torch.stack([self._gradient(one, retain_graph=True) for one in weights])
+
+    def _gradient(self, weights: torch.Tensor, **options: bool) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(self._made, self._leaf, weights, **options)
+        return gradient.detach()

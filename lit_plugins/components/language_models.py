@@ -9,19 +9,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_plugins.attribution.methods import METHODS, score_and_gradient
+from lit_plugins.attribution.methods import METHODS, UNASKED
 from lit_plugins.backends import keras_backend
 from lit_plugins.errors import InputError, SourceError
 from lit_plugins.models.language_model import LanguageModel, Text
 from lit_plugins.sources import ModelSpec, locate
-from lit_plugins.tasks import CausalLM
+from lit_plugins.toml_file import did_you_mean
+
+if TYPE_CHECKING:
+    from lit_plugins.attribution.explainer import Explainer
 
 _TITLES = {"hf": "Hugging Face", "keras": "Keras"}
 
@@ -71,20 +75,45 @@ def _missing(framework: str, package: str) -> SourceError:
 
 def lm_group(name: str, model: Loaded, description: str = "") -> dict[str, lit_model.Model]:
     """The three LIT models of a language model, by the names that LIT's client expects."""
+    shared = Shared(model)
     return {
-        name: GenerationModel(model, description),
-        f"_{name}_salience": SalienceModel(model, description),
-        f"_{name}_tokenizer": TokenizerModel(model, description),
+        name: GenerationModel(shared, description),
+        f"_{name}_salience": SalienceModel(shared, description),
+        f"_{name}_tokenizer": TokenizerModel(shared, description),
     }
 
 
+class Shared:
+    """A model, loaded on first use, and the one Explainer that remembers what it computed."""
+
+    def __init__(self, loaded: Loaded):
+        self._loaded = loaded
+        self._explainer: Explainer | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> LanguageModel:
+        """The model; raises LitPluginsError if it cannot be loaded."""
+        return self._loaded.get()
+
+    def explainer(self) -> Explainer:
+        """The model's Explainer."""
+        model = self.get()
+        with self._lock:
+            if self._explainer is None:
+                # Now, because it imports torch.
+                from lit_plugins.attribution.explainer import Explainer
+
+                self._explainer = Explainer(model)
+            return self._explainer
+
+
 class _Member(lit_model.Model):
-    """What the members of a group share: one model, loaded on first use, with its own lock."""
+    """What the members of a group share: one model, with its own lock."""
 
     summary = ""
 
-    def __init__(self, model: Loaded, description: str = ""):
-        self._loaded = model
+    def __init__(self, shared: Shared, description: str = ""):
+        self.shared = shared
         self._description = description
 
     def description(self) -> str:
@@ -111,7 +140,7 @@ class _Member(lit_model.Model):
     def predict(self, inputs: Iterable[Mapping[str, Any]], **_: Any) -> list[dict[str, Any]]:
         """See lit_model.Model. Raises LitPluginsError, which the server tells the client."""
         examples = list(inputs)
-        return self._predict(self._loaded.get(), examples) if examples else []
+        return self._predict(self.shared.get(), examples) if examples else []
 
     def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
         raise NotImplementedError
@@ -131,7 +160,7 @@ class GenerationModel(_Member):
         }
 
     def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
-        generations = model.generate([_field(example, "prompt") for example in examples])
+        generations = model.generate([field_of(example, "prompt") for example in examples])
         outputs: list[dict[str, Any]] = [{"response": made.response} for made in generations]
         if model.options.embeddings:
             means = model.mean_embeddings([made.text for made in generations])
@@ -156,7 +185,9 @@ class TokenizerModel(_Member):
 class SalienceModel(_Member):
     """Scores each token for the target tokens that `target_mask` marks.
 
-    Without a mask the whole target is explained. What a method's scores mean, METHODS says.
+    Without a mask the whole target is explained. What a method's scores mean, METHODS says. The
+    client asks for every field at each click, so only cheap methods are fields; any other is
+    computed when the example names it: `salience_method`, one of METHODS.
     """
 
     summary = "Scores how much each token drove the target."
@@ -164,31 +195,45 @@ class SalienceModel(_Member):
     def input_spec(self) -> lit_types.Spec:
         """See lit_model.Model."""
         return super().input_spec() | {
-            "target_mask": lit_types.TokenScores(align="", required=False)
+            "target_mask": lit_types.TokenScores(align="", required=False),
+            "salience_method": lit_types.String(required=False),
         }
 
     def output_spec(self) -> lit_types.Spec:
         """See lit_model.Model."""
         spec: lit_types.Spec = {"tokens": lit_types.Tokens(parent="")}
-        return spec | {name: lit_types.TokenScores(align="tokens") for name in METHODS}
+        return spec | {name: lit_types.TokenScores(align="tokens") for name in UNASKED}
 
     def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
+        from lit_plugins.attribution.text_case import Question
+
         shown = [_Shown(model, _text(model, example)) for example in examples]
-        masks = [
-            display.mask(example.get("target_mask"))
-            for display, example in zip(shown, examples, strict=True)
-        ]
         outputs: list[dict[str, Any]] = [{"tokens": display.tokens} for display in shown]
-        for group in model.in_batches([display.text for display in shown]):
-            batch = model.encode(
-                [shown[place].text for place in group], [masks[place] for place in group]
-            )
-            with model.lock:
-                _, features, gradient = score_and_gradient(model, CausalLM(), batch)
-            for name, method in METHODS.items():
-                for place, row in zip(group, method.scores(features, gradient), strict=True):
-                    outputs[place][name] = shown[place].scores(row)
+        wanted: dict[str, list[tuple[int, Question]]] = {}
+        for place, (display, example) in enumerate(zip(shown, examples, strict=True)):
+            question = Question(display.text, display.mask(example.get("target_mask")))
+            for method in _methods(example):
+                outputs[place][method] = display.scores(np.zeros(len(display.text.ids)))
+                if len(question.asked):
+                    wanted.setdefault(method, []).append((place, question))
+        for method, asked in wanted.items():
+            made = self.shared.explainer().answer([question for _, question in asked], method)
+            for (place, _), explanation in zip(asked, made, strict=True):
+                outputs[place][method] = shown[place].scores(explanation.per_token())
         return outputs
+
+
+def _methods(example: Mapping[str, Any]) -> Sequence[str]:
+    """The methods that an example asks for."""
+    name = example.get("salience_method")
+    if name is None or name == "":
+        return UNASKED
+    if not isinstance(name, str) or name not in METHODS:
+        hint = did_you_mean(name, METHODS) if isinstance(name, str) else ""
+        raise InputError(
+            f"Unknown salience_method {name!r:.80}.{hint} Available: {', '.join(METHODS)}."
+        )
+    return (name,)
 
 
 class _Shown:
@@ -201,11 +246,10 @@ class _Shown:
         if self._marker is not None:
             self.tokens.insert(self._marker, f"[… {text.dropped} tokens left out …]")
 
-    def mask(self, given: Sequence[float] | None) -> Sequence[float]:
+    def mask(self, given: Sequence[float] | None) -> np.ndarray:
         """The client's mask over the tokens shown, as one over the tokens of the text."""
         if given is None:
-            start, end = self.text.target_start, len(self.text.ids)
-            return [0.0] * start + [1.0] * (end - start)
+            return (np.arange(len(self.text.ids)) >= self.text.target_start).astype(np.float32)
         if not isinstance(given, Sequence | np.ndarray) or len(given) != len(self.tokens):
             got = f"{len(given)} values" if hasattr(given, "__len__") else repr(given)
             raise InputError(
@@ -217,22 +261,19 @@ class _Shown:
         values = list(given)
         if self._marker is not None:
             del values[self._marker]
-        return values
+        mask = np.asarray(values, np.float32)
+        if not np.isfinite(mask).all():
+            raise InputError("target_mask must be finite numbers. Select the target again.")
+        return mask
 
     def scores(self, row: np.ndarray) -> np.ndarray:
-        """One score for each token shown; what lies behind the target has none, so zero."""
-        scores = np.zeros(len(self.text.ids), np.float32)
-        kept = min(len(scores), len(row))
-        scores[:kept] = row[:kept]
-        if not np.isfinite(scores).all():
-            raise InputError(
-                "The scores are not finite numbers: the model overflows on this text. Load it with "
-                "dtype=float32."
-            )
-        return scores if self._marker is None else np.insert(scores, self._marker, 0.0)
+        """One score for each token shown."""
+        row = row.astype(np.float32)
+        return row if self._marker is None else np.insert(row, self._marker, np.float32(0))
 
 
-def _field(example: Mapping[str, Any], name: str) -> Any:
+def field_of(example: Mapping[str, Any], name: str) -> Any:
+    """A field that every example has. Raises InputError."""
     if name not in example:
         got = ", ".join(sorted(key for key in example if not key.startswith("_"))) or "none"
         raise InputError(
@@ -244,4 +285,4 @@ def _field(example: Mapping[str, Any], name: str) -> Any:
 
 def _text(model: LanguageModel, example: Mapping[str, Any]) -> Text:
     target = example.get("target")
-    return model.text(_field(example, "prompt"), "" if target is None else target)
+    return model.text(field_of(example, "prompt"), "" if target is None else target)

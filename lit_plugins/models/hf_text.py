@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 
@@ -33,12 +35,14 @@ class HFCausalLM(LanguageModel):
                 f"{description}: the model has no output embeddings to read logits from. "
                 "Expected a causal language model."
             )
+        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         super().__init__(
             TorchBackend(),
             HFTokenizer(tokenizer, _stops(model, tokenizer)),
             options,
             context if isinstance(context, int) and context > 0 else None,
+            int(self._embed.weight.shape[0]),
             description,
         )
         self.check_cut()
@@ -86,6 +90,9 @@ class HFCausalLM(LanguageModel):
     def _forward(self, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:
         if not batch.padding_mask.all():
             inputs["attention_mask"] = self._tensor(batch.padding_mask)
+            if not batch.padding_mask[:, 0].all() and self._takes_positions:
+                places = np.maximum(batch.padding_mask.cumsum(1) - 1, 0)
+                inputs["position_ids"] = self._tensor(places)
         return self.model(**inputs, use_cache=False).logits
 
     def _tensor(self, values: Any) -> torch.Tensor:

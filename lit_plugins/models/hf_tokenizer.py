@@ -26,6 +26,10 @@ class HFTokenizer:
         self.template_variables: Mapping[str, str] = {
             key: str(value) for key, value in tokenizer.special_tokens_map.items()
         }
+        fillers = {name: getattr(tokenizer, f"{name}_token_id") for name in ("pad", "mask", "unk")}
+        self.fillers: Mapping[str, int] = {
+            name: token for name, token in fillers.items() if token is not None
+        }
         self._special = frozenset(tokenizer.all_special_ids)
         self._added = tokenizer.get_added_vocab()
         decoder = str(getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", ""))

@@ -43,6 +43,7 @@ class KerasTokenizer:
         if template is not None and "<end_of_turn>" in template:
             ends.append(tokenizer.token_to_id("<end_of_turn>"))
         self.stops = frozenset(int(end) for end in ends if end is not None)
+        self.fillers: Mapping[str, int] = _fillers(tokenizer)
         self._special = frozenset(int(token) for token in tokenizer.special_token_ids) | self.stops
         sentencepiece = isinstance(tokenizer, keras_hub.tokenizers.SentencePieceTokenizer)
         self._piece = sentencepiece_piece if sentencepiece else byte_level_piece
@@ -111,6 +112,7 @@ class KerasCausalLM(LanguageModel):
             tokenizer or KerasTokenizer(model.preprocessor),
             options,
             _context(backbone),
+            int(backbone.vocabulary_size),
             description,
         )
         model.trainable = False
@@ -226,6 +228,14 @@ def _last_logits_only(embedding: Any) -> Iterator[None]:
         yield
     finally:
         embedding.call = own
+
+
+def _fillers(tokenizer: Any) -> dict[str, int]:
+    found = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "mask", "unk")}
+    for name in ("mask", "unk"):
+        with contextlib.suppress(Exception):  # each tokenizer has its own error for an unknown one
+            found[name] = found[name] or tokenizer.token_to_id(f"<{name}>")
+    return {name: int(token) for name, token in found.items() if token is not None}
 
 
 def _output_of(layer: Any, source: Any) -> Any:

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,7 +58,8 @@ class Batch:
     """Texts padded on the right to one length, and what is asked about them.
 
     `token_ids` and `padding_mask` (batch, tokens); `rows`, `targets` and `target_mask`
-    (batch, rows): the position that predicts, the token predicted, and its weight (0: padding).
+    (batch, rows): the position that predicts, the token predicted, and its weight (0: padding, or
+    not asked for). `foils` (batch, rows), if given: the token that each target is compared with.
     """
 
     token_ids: np.ndarray
@@ -66,6 +67,15 @@ class Batch:
     rows: np.ndarray
     targets: np.ndarray
     target_mask: np.ndarray
+    foils: np.ndarray | None = None
+
+    def take(self, rows: Any) -> Batch:
+        """The batch with these rows, which may repeat."""
+        taken: dict[str, Any] = {}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            taken[field.name] = None if values is None else values[rows]
+        return Batch(**taken)
 
 
 class Tokenizer(Protocol):
@@ -76,6 +86,7 @@ class Tokenizer(Protocol):
     stops: frozenset[int]  # tokens that end a generation
     template: str | None  # the chat template, Jinja
     template_variables: Mapping[str, str]
+    fillers: Mapping[str, int]  # tokens that stand for nothing: pad, mask, unk, as far as it has
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, nothing added in front or behind."""
@@ -99,9 +110,11 @@ class LanguageModel(abc.ABC):
         tokenizer: Tokenizer,
         options: ModelOptions,
         context: int | None,
+        vocabulary: int,
         description: str,
     ):
         self.backend = backend
+        self.vocabulary = vocabulary  # number of embeddings
         self.tokenizer = tokenizer
         self.description = description
         self.lock = threading.RLock()
@@ -224,11 +237,19 @@ class LanguageModel(abc.ABC):
 
     # Tokens to arrays.
 
-    def encode(self, texts: Sequence[Text], masks: Sequence[Sequence[float]]) -> Batch:
+    def encode(
+        self,
+        texts: Sequence[Text],
+        masks: Sequence[Sequence[float] | np.ndarray],
+        also: Sequence[Sequence[int]] | None = None,
+        pad_left: bool = False,
+    ) -> Batch:
         """A batch that asks for the tokens that each mask weighs: one weight a token.
 
         What lies behind the last token asked for is cut off: nothing before it depends on it. The
-        first token of a text is never predicted, so its weight does not count.
+        first token of a text is never predicted, so its weight does not count. `also`: places of
+        tokens that get a row as well, with the weight that they have, be it zero. Padding is put
+        behind the texts; in front of them with `pad_left`.
         """
         asked = []
         for text, mask in zip(texts, masks, strict=True):
@@ -241,7 +262,8 @@ class LanguageModel(abc.ABC):
                     f"target_mask must be {len(text.ids)} finite numbers, one a token. "
                     f"Got {_outline(mask)}. Select the target again."
                 )
-            asked.append(np.flatnonzero(weights[1:]) + 1)
+            places = np.flatnonzero(weights[1:]) + 1
+            asked.append(places if also is None else np.union1d(places, also[len(asked)]))
         lengths = [max(1, *places) if len(places) else 1 for places in asked]
         size = (len(texts), max(lengths))
         wide = (len(texts), max(1, *(len(places) for places in asked)))
@@ -255,24 +277,26 @@ class LanguageModel(abc.ABC):
         for row, (text, mask, places, length) in enumerate(
             zip(texts, masks, asked, lengths, strict=True)
         ):
-            batch.token_ids[row, :length] = text.ids[:length]
-            batch.padding_mask[row, :length] = True
-            batch.rows[row, : len(places)] = places - 1
+            begin = size[1] - length if pad_left else 0
+            batch.token_ids[row, begin : begin + length] = text.ids[:length]
+            batch.padding_mask[row, begin : begin + length] = True
+            batch.rows[row, : len(places)] = places - 1 + begin
             batch.targets[row, : len(places)] = np.asarray(text.ids)[places]
             batch.target_mask[row, : len(places)] = np.asarray(mask, np.float32)[places]
         return batch
 
-    def in_batches(self, texts: Sequence[Text]) -> Iterator[list[int]]:
+    def in_batches(self, texts: Sequence[Text], tokens: int | None = None) -> Iterator[list[int]]:
         """Indices of texts that go through the model together, of similar length.
 
-        A batch holds `batch_size` texts and TOKENS_PER_BATCH padded tokens at most (but one text
-        at least), so that memory is bounded however many texts are asked for.
+        A batch holds `batch_size` texts and so many padded tokens at most (but one text at
+        least; default: TOKENS_PER_BATCH), so that memory is bounded however many texts are asked
+        for.
         """
         group: list[int] = []
         for place in sorted(range(len(texts)), key=lambda place: len(texts[place].ids)):
             if group and (
                 len(group) == self.options.batch_size
-                or (len(group) + 1) * len(texts[place].ids) > TOKENS_PER_BATCH
+                or (len(group) + 1) * len(texts[place].ids) > (tokens or TOKENS_PER_BATCH)
             ):
                 yield group
                 group = []

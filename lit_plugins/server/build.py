@@ -40,7 +40,12 @@ coloured by how much it drove that part. Edit the prompt, add it, and look again
 
 # What a client may say about a model that it loads. `trust_remote_code`, `revision` and a
 # file as chat template are left to whoever starts the server.
-_CLIENT_OPTIONS = frozenset(sources.ModelOptions.model_fields) - {"trust_remote_code", "revision"}
+_CLIENT_OPTIONS = frozenset(sources.ModelOptions.model_fields) - {
+    "trust_remote_code",
+    "revision",
+    "max_explanation_seconds",
+    "tokens_per_pass",
+}
 
 
 def check_unique(what: str, names: Iterable[str]) -> None:
@@ -76,6 +81,15 @@ def loaders(allowed_models: Sequence[str], data_folders: Sequence[Path]) -> dict
         "model_loaders": {"language model": model_loader(allowed_models)},
         "dataset_loaders": datasets.loaders(data_folders),
     }
+
+
+def interpreters(models: Mapping[str, lit_model.Model]) -> dict[str, Any]:
+    """Return our methods, and LIT's own components that explain, by name."""
+    from lit_nlp.components import core
+
+    from lit_plugins.components import interpreters as components
+
+    return components.interpreters() | dict(core.default_interpreters(dict(models)))
 
 
 def allowed_models(specs: Iterable[sources.ModelSpec]) -> list[str]:

@@ -347,6 +347,7 @@ def _serve(setup: _Setup) -> None:
         models,
         prompts,
         layouts=page_layouts,
+        interpreters=build.interpreters(models),
         **build.loaders(setup.allowed_models, setup.data_folders),
         onboard_start_doc=build.SPLASH,
         status=lambda: {name: loadable.status() for name, loadable in loadables.items()},

@@ -8,7 +8,7 @@ import tiny
 from lit_nlp.api import types as lit_types
 from lit_nlp.lib import serialize
 
-from lit_plugins.attribution.methods import METHODS
+from lit_plugins.attribution.methods import UNASKED
 from lit_plugins.components.language_models import lm_group
 from lit_plugins.errors import InputError
 
@@ -37,7 +37,7 @@ def test_names_and_specs_are_those_that_the_client_expects(group):
         for name, spec in salience.output_spec().items()
         if isinstance(spec, lit_types.TokenScores)
     }
-    assert scores == set(METHODS) == {"grad_l2", "grad_dot_input"}
+    assert scores == set(UNASKED) == {"grad_l2", "grad_dot_input"}
     for member in group.values():
         for spec in (member.input_spec(), member.output_spec()):
             # A subclass of a LitType, or an extra attribute on one, kills the client.
@@ -58,7 +58,7 @@ def test_the_session_of_the_client(group, model):
         mask = [0] * (len(tokens) - 2) + [1, 1]
         [salience] = group["_tiny_salience"].predict([example | {"target_mask": mask}])
         assert salience["tokens"] == tokens
-        for method in METHODS:
+        for method in UNASKED:
             scores = salience[method]
             assert scores.shape == (len(tokens),)
             assert scores.dtype == np.float32
@@ -76,7 +76,7 @@ def test_batch_equals_one_by_one(group):
     together = group["_tiny_salience"].predict(examples)
     for example, scores in zip(examples, together, strict=True):
         [alone] = group["_tiny_salience"].predict([example])
-        for method in METHODS:
+        for method in UNASKED:
             scale = np.abs(alone[method]).max()
             np.testing.assert_allclose(scores[method], alone[method], atol=1e-4 * scale)
 

@@ -134,7 +134,8 @@ def make(folder: Path) -> None:
 
 
 def run(folder: Path, out: Path, names: list[str]) -> None:
-    from lit_plugins.attribution.methods import METHODS, score_and_gradient
+    from gradients import SCORES, score_and_gradient
+
     from lit_plugins.models.keras_text import load
     from lit_plugins.sources import ModelOptions
     from lit_plugins.tasks import CausalLM
@@ -163,8 +164,8 @@ def run(folder: Path, out: Path, names: list[str]) -> None:
         log_probabilities -= np.log(np.exp(log_probabilities).sum(-1, keepdims=True))
         picked = np.take_along_axis(log_probabilities, batch.targets[:, :, None], -1)[..., 0]
         result[f"{name}.expected_scores"] = (picked * batch.target_mask).sum(1)
-        for method in METHODS.values():
-            result[f"{name}.{method.name}"] = method.scores(features, gradient)
+        for method, scores_of in SCORES.items():
+            result[f"{name}.{method}"] = scores_of(features, gradient)
         alone = [
             score_and_gradient(model, CausalLM(), model.encode([text], [mask]))[2]
             for text, mask in zip(texts, masks, strict=True)

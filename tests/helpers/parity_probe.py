@@ -28,7 +28,8 @@ PAIRS = [
 
 
 def main(spec: str, out: str) -> None:
-    from lit_plugins.attribution.methods import METHODS, score_and_gradient
+    from gradients import SCORES, score_and_gradient
+
     from lit_plugins.components.language_models import open_model
     from lit_plugins.sources import parse_model
     from lit_plugins.tasks import CausalLM
@@ -49,9 +50,9 @@ def main(spec: str, out: str) -> None:
         for place, row in enumerate(rows):
             length = len(texts[row].ids) - 1
             result[f"{how}.score{row}"] = scores[place]
-            for method in METHODS.values():
-                values = method.scores(features, gradient)[place]
-                result[f"{how}.{method.name}{row}"] = values[:length]
+            for method, scores_of in SCORES.items():
+                values = scores_of(features, gradient)[place]
+                result[f"{how}.{method}{row}"] = values[:length]
 
     record("batched", list(range(len(PAIRS))))
     for row in range(len(PAIRS)):

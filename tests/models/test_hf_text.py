@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from gradients import SCORES, score_and_gradient
 
-from lit_plugins.attribution.methods import METHODS, score_and_gradient
 from lit_plugins.errors import InputError, SourceError, SpecError
 from lit_plugins.models.hf_text import HFCausalLM
 from lit_plugins.models.tokens import plain_text
@@ -82,8 +82,8 @@ def test_methods_by_hand(model):
     _, features, gradient = score_and_gradient(
         model, CausalLM(), model.encode(texts, _masks(texts))
     )
-    l2 = METHODS["grad_l2"].scores(features, gradient)
-    dot = METHODS["grad_dot_input"].scores(features, gradient)
+    l2 = SCORES["grad_l2"](features, gradient)
+    dot = SCORES["grad_dot_input"](features, gradient)
     for token in range(features.shape[1]):
         assert l2[0, token] == pytest.approx(sum(gradient[0, token] ** 2) ** 0.5, rel=1e-5)
         by_hand = sum(a * b for a, b in zip(features[0, token], gradient[0, token], strict=True))

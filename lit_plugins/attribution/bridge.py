@@ -1,0 +1,284 @@
+"""The bridge: any backend's model as a function of torch tensors, as Captum wants it.
+
+Axes: `points (n, *axes)` are inputs at the feature level, `rows (n,)` says which example of the
+batch each is a version of. Explained are `outputs (n, outputs)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from lit_plugins.attribution.watch import Watch
+from lit_plugins.backends import Backend, Recording
+from lit_plugins.errors import InputError
+from lit_plugins.tasks import Task
+
+T = TypeVar("T")
+
+# What happens to a gradient (vectors, n, *axes) of the points `part`: whatever the method keeps.
+Reduce = Callable[[torch.Tensor, slice], torch.Tensor]
+
+
+class Model(Protocol):
+    """What the engine needs of a model, whatever its input is."""
+
+    backend: Backend
+    lock: Any  # taken around each pass: a model may be used by one thread at a time
+
+    def features(self, batch: Any) -> Any:
+        """What the explanation is about: (batch, tokens, dim) or (batch, channels, *pixels)."""
+        ...
+
+    def logits(self, features: Any, batch: Any) -> Any:
+        """The model's output for features, differentiable in them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One text of a contrast: what follows the common features, and its sign.
+
+    `batch` has a row per example; `tail` (batch, tokens, dim) is put behind the points.
+    """
+
+    batch: Any
+    tail: torch.Tensor | None = None
+    sign: float = 1.0
+
+
+class Scorer:
+    """The outputs of a batch of examples at any points, and their gradients, in bounded memory.
+
+    At most `points_per_pass` points go through the model together. Where memory runs out, half of
+    them are tried, down to one. The model's parameters and modules are left as they are.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        branches: Sequence[Branch],
+        points_per_pass: int = 16,
+        watch: Watch | None = None,
+    ):
+        self.model = model
+        self.task = task
+        self.branches = branches
+        self.points_per_pass = max(1, points_per_pass)
+        self.watch = watch or Watch()
+        self._features: Any = None
+
+    def features(self) -> torch.Tensor:
+        """The features of the examples themselves, of branches without a tail: (batch, *axes)."""
+        [branch] = self.branches
+        return _at_least_float32(self.model.backend.to_torch(self._like(branch)))
+
+    def _like(self, branch: Branch) -> Any:
+        """The features of a branch's own batch, in the framework's own array."""
+        if self._features is None:
+            self._features = self.model.features(branch.batch)
+        return self._features
+
+    def outputs(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Outputs (n, outputs), without gradient."""
+
+        def work(part: slice) -> torch.Tensor:
+            with self.model.backend.no_grad():
+                return self._sum(
+                    self._parts(branch, points[part], rows[part]) for branch in self.branches
+                )
+
+        return torch.cat([made for _, made in self._chunks(len(points), work, backward=0)])
+
+    def gradients(
+        self, points: torch.Tensor, rows: torch.Tensor, reduce: Reduce, output: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs (n, outputs), and what `reduce` makes of the gradient of each of them.
+
+        One forward pass a point, and one backward pass a point and output; of `output` alone, if
+        given. The second value is (outputs, n, …), with the axes that `reduce` keeps.
+        """
+
+        def work(part: slice) -> tuple[torch.Tensor, torch.Tensor, int]:
+            recordings = [
+                self._record(branch, points[part], rows[part]) for branch in self.branches
+            ]
+            return self._pull(recordings, rows[part], part, points.shape[1:], reduce, output, True)
+
+        made = []
+        for _, (outputs, reduced, vectors) in self._chunks(len(points), work, backward=None):
+            made.append((outputs, reduced))
+            self.watch.tick(0, len(outputs) * vectors * len(self.branches))
+        return torch.cat([one[0] for one in made]), torch.cat([one[1] for one in made], dim=1)
+
+    def record(self) -> Recording:
+        """One pass of the examples themselves, to be kept for `gradients_of`."""
+        [branch] = self.branches
+        features = self._like(branch)
+
+        def work(part: slice) -> Recording:
+            return self._recorded(branch.batch, features)
+
+        batch = int(features.shape[0])
+        self.points_per_pass = max(self.points_per_pass, batch)
+        [(_, recording)] = self._chunks(batch, work, backward=0)
+        return recording
+
+    def gradients_of(
+        self, recording: Recording, reduce: Reduce, shape: torch.Size
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `gradients`, at the examples themselves, from a recorded pass."""
+        rows = torch.arange(recording.parts.shape[0])
+        part = slice(0, len(rows))
+        outputs, reduced, vectors = self._pull(
+            [recording], rows, part, shape, reduce, None, last=False
+        )
+        self.watch.tick(0, len(rows) * vectors)
+        return outputs, reduced
+
+    def captum(self, points: torch.Tensor, rows: torch.Tensor, output: int = 0) -> torch.Tensor:
+        """One output (n,) of each point, differentiable for torch: Captum's forward function.
+
+        Captum repeats rows of its inputs, and of `rows` with them.
+        """
+        return _Bridge.apply(points, rows, self, output)
+
+    def direct(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Outputs (n, outputs) of a torch model in one graph, for methods that hook its modules."""
+        outputs = []
+        for branch in self.branches:
+            batch = branch.batch.take(rows.numpy())
+            logits = self.model.logits(self._points(branch, points, rows), batch)
+            parts = self.task.parts(logits, batch, self.model.backend)
+            outputs.append(branch.sign * self.task.outputs(parts, batch))
+        return self._sum(outputs)
+
+    # One chunk.
+
+    def _points(self, branch: Branch, points: torch.Tensor, rows: torch.Tensor) -> Any:
+        if branch.tail is not None:
+            points = torch.cat([points, branch.tail[rows].to(points)], dim=1)
+        return self.model.backend.from_torch(points, like=self._like(branch))
+
+    def _parts(self, branch: Branch, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        batch = branch.batch.take(rows.numpy())
+        logits = self.model.logits(self._points(branch, points, rows), batch)
+        parts = self.model.backend.to_torch(self.task.parts(logits, batch, self.model.backend))
+        return branch.sign * self.task.outputs(parts, batch)
+
+    def _record(self, branch: Branch, points: torch.Tensor, rows: torch.Tensor) -> Recording:
+        batch = branch.batch.take(rows.numpy())
+        return self._recorded(batch, self._points(branch, points, rows))
+
+    def _recorded(self, batch: Any, features: Any) -> Recording:
+        backend = self.model.backend
+        return backend.record(
+            lambda moved: self.task.parts(self.model.logits(moved, batch), batch, backend), features
+        )
+
+    def _pull(
+        self,
+        recordings: Sequence[Recording],
+        rows: torch.Tensor,
+        part: slice,
+        shape: torch.Size,
+        reduce: Reduce,
+        output: int | None,
+        last: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Outputs of recorded passes, reduced gradients, and the number of vectors pulled."""
+        combined = [
+            self._combine(recording, branch, rows)
+            for recording, branch in zip(recordings, self.branches, strict=True)
+        ]
+        outputs = self._sum(outputs for outputs, _ in combined)
+        vectors = range(outputs.shape[1]) if output is None else [output]
+        together = max(1, self.points_per_pass // len(rows))
+        reduced = []
+        for first in range(0, len(vectors), together):
+            chosen = vectors[first : first + together]
+            total: Any = 0
+            for branch, recording, (_, weights) in zip(
+                self.branches, recordings, combined, strict=True
+            ):
+                pulled = recording.pull(weights[list(chosen)], last and chosen[-1] == vectors[-1])
+                # A branch's tail, behind the points, is not explained.
+                total = total + (pulled if branch.tail is None else pulled[:, :, : shape[0]])
+            reduced.append(reduce(_at_least_float32(total), part))
+        return outputs, torch.cat(reduced), len(vectors)
+
+    def _combine(
+        self, recording: Recording, branch: Branch, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs (n, outputs), and their derivative by the parts: (outputs, n, parts)."""
+        batch = branch.batch.take(rows.numpy())
+        with torch.enable_grad():
+            parts = self.model.backend.to_torch(recording.parts).requires_grad_(True)
+            outputs = branch.sign * self.task.outputs(parts, batch)
+            weights = torch.stack(
+                [
+                    torch.autograd.grad(outputs[:, k].sum(), parts, retain_graph=True)[0]
+                    for k in range(outputs.shape[1])
+                ]
+            )
+        return outputs.detach(), weights
+
+    @staticmethod
+    def _sum(values: Any) -> torch.Tensor:
+        return torch.stack(list(values)).sum(0)
+
+    def _chunks(
+        self, count: int, work: Callable[[slice], T], backward: int | None
+    ) -> Iterator[tuple[slice, T]]:
+        done = 0
+        while done < count:
+            self.watch.check()
+            part = slice(done, min(count, done + self.points_per_pass))
+            size = part.stop - part.start
+            try:
+                with self.model.lock:
+                    made = work(part)
+            except Exception as error:
+                if not self.model.backend.out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise InputError(
+                        "There is not enough memory for one pass of this text. Shorten it, or load "
+                        "the model with dtype=bfloat16."
+                    ) from None
+                self.points_per_pass = size // 2
+                continue
+            self.watch.tick(size * len(self.branches))
+            yield part, made
+            done = part.stop
+
+
+class _Bridge(torch.autograd.Function):
+    """One output of a Scorer, whose gradient the backend computes along with it.
+
+    So memory is that of one chunk, however many points Captum asks for at once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, points: torch.Tensor, rows: torch.Tensor, scorer: Scorer, output: int):
+        points = points.detach()
+        if not ctx.needs_input_grad[0]:
+            return scorer.outputs(points, rows)[:, output]
+        outputs, gradient = scorer.gradients(points, rows, lambda pulled, _: pulled, output)
+        ctx.save_for_backward(gradient[0])
+        return outputs[:, output]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor):
+        (gradient,) = ctx.saved_tensors
+        weights = grads[0].reshape(-1, *[1] * (gradient.ndim - 1))
+        return (gradient * weights).to(gradient), None, None, None
+
+
+def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

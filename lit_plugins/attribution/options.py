@@ -1,0 +1,140 @@
+"""What may be asked of an explanation, checked: one field an option, for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lit_plugins.errors import InputError
+from lit_plugins.tasks import Output
+from lit_plugins.toml_file import did_you_mean
+
+Baseline = Literal["zero", "pad", "mask", "unk", "mean", "text"]
+Rule = Literal["auto", "gauss_legendre", "riemann_left", "riemann_middle", "riemann_right",
+               "riemann_trapezoid", "log_gauss_legendre"]  # fmt: skip
+SegmentUnit = Literal["token", "word", "sentence", "line", "paragraph", "example", "regex"]
+Perturb = Literal["replace", "delete"]
+Template = Literal["keep", "hold", "drop"]
+
+BASELINES = get_args(Baseline)
+SEGMENTS = get_args(SegmentUnit)
+
+
+class Options(BaseModel):
+    """How a score is explained.
+
+    A method takes some of these; `None` is the method's own default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # What is explained.
+    output: Output = "logprob"
+    """`logprob` (nats), `logit` or `prob`."""
+    each: bool = False
+    """Each target token by itself (a matrix), rather than all of them as one number."""
+    foil: str | None = Field(default=None, min_length=1)
+    """The text that could have stood in the place of what is explained: why this, not that?"""
+    runner_up: bool = False
+    """Contrast each target token with the likeliest other one."""
+
+    # What it is explained by.
+    segment: SegmentUnit | None = None
+    """What gets one score: tokens, or larger parts of the text."""
+    pattern: str | None = Field(default=None, min_length=1, max_length=1000)
+    """With `segment=regex`: a regular expression, whose matches are the segments."""
+    template: Template | None = None
+    """A chat template's scaffolding: `keep` (scored like all else), `hold` (always there, no
+    score), `drop` (its scores left out, and the others scaled to the same absolute sum)."""
+
+    # How.
+    baseline: Baseline | None = None
+    """What stands for "nothing there"."""
+    baseline_text: str | None = None
+    """With `baseline=text`: a text of as many tokens as the prompt."""
+    steps: int | Literal["auto"] | None = Field(default=None)
+    """Points on the path from baseline to input; `auto`: until the error is below `tolerance`."""
+    rule: Rule | None = None
+    """Where those points are, and how they are weighed."""
+    tolerance: float | None = Field(default=None, gt=0, le=1)
+    """With `steps=auto`: the convergence error at which to stop, as a share of the difference."""
+    samples: int | None = Field(default=None, ge=1, le=100_000)
+    """Random samples: noisy copies, permutations or coalitions."""
+    noise: float | None = Field(default=None, ge=0, le=10)
+    """Standard deviation of the noise, as a share of the features' own."""
+    window: int | None = Field(default=None, ge=1)
+    """Segments covered at a time."""
+    stride: int | None = Field(default=None, ge=1)
+    """Segments from one window to the next; a window's width at most."""
+    perturb: Perturb | None = None
+    """Whether a segment is replaced by the baseline, or deleted from the text."""
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    """Of everything random."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Options:
+        if isinstance(self.steps, int) and not 1 <= self.steps <= 10_000:
+            raise ValueError(f"steps is {self.steps}: expected 1 to 10000, or auto")
+        if (self.baseline == "text") != (self.baseline_text is not None):
+            raise ValueError("baseline=text and baseline_text=… are given together or not at all")
+        if self.segment is not None and (self.segment == "regex") != (self.pattern is not None):
+            raise ValueError("segment=regex and pattern=… are given together or not at all")
+        if self.foil is not None and self.runner_up:
+            raise ValueError("foil and runner_up exclude each other: give one of them")
+        if self.foil is not None and self.each:
+            raise ValueError(
+                "a foil is compared with the target as a whole: leave each out, or use runner_up, "
+                "which has a foil for each token"
+            )
+        if self.window and self.stride and self.stride > self.window:
+            raise ValueError(
+                f"stride is {self.stride}, window {self.window}: segments would be left out. "
+                "Expected a stride of a window's width at most"
+            )
+        return self
+
+
+# What every method takes; the other options are named by its row.
+COMMON = frozenset(
+    ("output", "each", "foil", "runner_up", "segment", "pattern", "template")
+)  # fmt: skip
+
+
+def resolve(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    """The options of a method: those given, checked, over its defaults.
+
+    Raises InputError, which names the option.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    allowed = [key for key in Options.model_fields if key in COMMON or key in defaults]
+    for key in given:
+        if key not in Options.model_fields:
+            hint = did_you_mean(key, allowed)
+            raise InputError(f"Unknown option {key!r}.{hint} Available: {', '.join(allowed)}.")
+        if key not in allowed:
+            raise InputError(f"{name} takes no option {key!r}. Available: {', '.join(allowed)}.")
+    try:
+        # First alone, so that what is wrong is what the caller gave.
+        Options(**given)
+        return Options(**(_implied(defaults, given) | given))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        message = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            raise InputError(f"{name}: {message}.") from None
+        key = str(problem["loc"][0])
+        if key == "steps":
+            message = "Input should be a whole number, or auto"
+        raise InputError(f"{name}: {key} is {given.get(key)!r:.80}: {message}.") from None
+
+
+def _implied(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults, but for what the options given say as well."""
+    implied = dict(defaults)
+    if "baseline_text" in given:
+        implied["baseline"] = "text"
+    if "pattern" in given:
+        implied["segment"] = "regex"
+    return implied
