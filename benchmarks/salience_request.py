@@ -70,8 +70,12 @@ def request(model: LanguageModel) -> dict[str, Any]:
 
 
 def ours(model: LanguageModel) -> Callable:
-    salience = lm_group("model", _Ready(model))["_model_salience"]
-    return lambda example: salience.predict([example])[0]
+    def run(example: dict[str, Any]) -> Any:
+        # A new group each time: it remembers what it has computed.
+        salience: Any = lm_group("model", _Ready(model))["_model_salience"]
+        return salience.predict([example])[0]
+
+    return run
 
 
 def lit(model: Any) -> Callable:
@@ -205,6 +209,11 @@ def peak_memory(name: str, implementation: str) -> float:
     model = open_model(parse_model(MODELS[name], name="model"))
     example = request(model)
     function = implementations(name)[implementation](model)
+    return growth(lambda: function(example))
+
+
+def growth(function: Callable[[], Any]) -> float:
+    """Growth of the resident set in MB while a function runs, at the most."""
     page = resource.getpagesize()
     status = Path("/proc/self/statm")
     peak = before = int(status.read_text().split()[1]) * page
@@ -217,15 +226,15 @@ def peak_memory(name: str, implementation: str) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    function(example)
+    function()
     done.set()
     watcher.join()
     return (peak - before) / 2**20
 
 
-def child(*arguments: str, backend: str = "torch") -> Any:
+def child(*arguments: str, backend: str = "torch", script: str = __file__) -> Any:
     ran = subprocess.run(
-        [sys.executable, __file__, *arguments],
+        [sys.executable, script, *arguments],
         env=os.environ | {"KERAS_BACKEND": backend},
         stdout=subprocess.PIPE,
         text=True,

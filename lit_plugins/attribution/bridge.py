@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 
 from lit_plugins.attribution.watch import Watch
@@ -114,6 +115,20 @@ class Scorer:
             made.append((outputs, reduced))
             self.watch.tick(0, len(outputs) * vectors * len(self.branches))
         return torch.cat([one[0] for one in made]), torch.cat([one[1] for one in made], dim=1)
+
+    def runner_up(self) -> np.ndarray:
+        """For each target token, the likeliest other token in its place: (batch, rows)."""
+        [branch] = self.branches
+        model = self.model
+
+        def work(part: slice) -> np.ndarray:
+            batch = branch.batch.take(part)
+            with model.backend.no_grad():
+                logits = model.logits(model.features(batch), batch)
+                return model.backend.top_others(logits, batch.targets)
+
+        count = len(branch.batch.targets)
+        return np.concatenate([made for _, made in self._chunks(count, work, backward=0)])
 
     def record(self) -> Recording:
         """One pass of the examples themselves, to be kept for `gradients_of`."""
@@ -246,10 +261,7 @@ class Scorer:
                 if not self.model.backend.out_of_memory(error):
                     raise
                 if size == 1:
-                    raise InputError(
-                        "There is not enough memory for one pass of this text. Shorten it, or load "
-                        "the model with dtype=bfloat16."
-                    ) from None
+                    raise no_memory() from None
                 self.points_per_pass = size // 2
                 continue
             self.watch.tick(size * len(self.branches))
@@ -278,6 +290,14 @@ class _Bridge(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors
         weights = grads[0].reshape(-1, *[1] * (gradient.ndim - 1))
         return (gradient * weights).to(gradient), None, None, None
+
+
+def no_memory() -> InputError:
+    """What to say where a single text is too much."""
+    return InputError(
+        "There is not enough memory for one pass of this text. Shorten it, or load the model with "
+        "dtype=bfloat16."
+    )
 
 
 def _at_least_float32(values: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,7 @@ class Case:
             none: (positions,). Perturbations take away or keep whole segments.
         axis: Which axis of an example's features is not a position: 1 of (tokens, dim), 0 of
             (channels, height, width).
+        path: Of integrated gradients, if none is asked for: `straight` or `two_legs`.
         without: Outputs (n, outputs) of an example's text with segments deleted; its arguments are
             the example's row and what is kept, (n, segments). None where nothing can be deleted.
         recording: A pass of the examples that was kept, to be used again.
@@ -40,6 +41,7 @@ class Case:
     held: torch.Tensor | None = None
     players: Sequence[np.ndarray] = ()
     axis: int = 1
+    path: str = "straight"
     without: Callable[[int, torch.Tensor], torch.Tensor] | None = None
     recording: Recording | None = None
     keep_gradient: bool = False

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 SHORT, LONG = 16, 128  # tokens of the texts that calibrate
 
@@ -64,11 +63,14 @@ class Calibration:
 
     Args:
         run: Does one pass of a text of so many tokens, with its backward pass or without.
+        longest: The longest text that the model takes.
 
     """
 
-    def __init__(self, run: Callable[[int, bool], None]):
+    def __init__(self, run: Callable[[int, bool], None], longest: int = LONG):
         self._run = run
+        self._long = max(2, min(LONG, longest))
+        self._short = min(SHORT, self._long // 2)
         self._lock = threading.Lock()
         self._lines: dict[bool, tuple[float, float]] = {}
         self._bytes_per_token = 0.0
@@ -93,17 +95,17 @@ class Calibration:
         return fixed + each * tokens
 
     def _measure(self) -> None:
-        for tokens in (SHORT, LONG):
+        for tokens in (self._short, self._long):
             self._run(tokens, True)  # the first pass of a size is slower
         lines = {}
         for backward in (False, True):
             short, long = (
                 min(_timed(lambda size=size: self._run(size, backward)) for _ in range(2))  # noqa: B023
-                for size in (SHORT, LONG)
+                for size in (self._short, self._long)
             )
-            each = max(0.0, (long - short) / (LONG - SHORT))
-            lines[backward] = (max(0.0, short - each * SHORT), each)
-        self._bytes_per_token = _growth(lambda: self._run(LONG, True)) / LONG
+            each = max(0.0, (long - short) / (self._long - self._short))
+            lines[backward] = (max(0.0, short - each * self._short), each)
+        self._bytes_per_token = _growth(lambda: self._run(self._long, True)) / self._long
         self._lines = lines
 
 
@@ -115,6 +117,8 @@ def _timed(function: Callable[[], None]) -> float:
 
 def _growth(function: Callable[[], None]) -> float:
     """Bytes by which the process grows at most while the function runs."""
+    import psutil  # comes with torch models only
+
     process = psutil.Process()
     seen = [process.memory_info().rss]
     done = threading.Event()

@@ -9,7 +9,7 @@ import torch
 from captum.attr import DeepLift
 from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
-from lit_plugins.attribution.bridge import Scorer
+from lit_plugins.attribution.bridge import Scorer, no_memory
 from lit_plugins.attribution.case import Case, Scores
 from lit_plugins.attribution.options import Options
 from lit_plugins.errors import InputError
@@ -37,11 +37,18 @@ def deep_lift(case: Case, options: Options) -> Scores:
         # The hooks are on the model that others use. Captum warns that it sets them.
         with case.scorer.model.lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            made = DeepLift(_Module(case.scorer, module, output)).attribute(
-                case.features, baselines=case.start, additional_forward_args=(case.rows,)
-            )
+            try:
+                made = DeepLift(_Module(case.scorer, module, output)).attribute(
+                    case.features, baselines=case.start, additional_forward_args=(case.rows,)
+                )
+            except Exception as error:
+                # Input and baseline go through together: there is nothing to split.
+                if not case.scorer.model.backend.out_of_memory(error):
+                    raise
+                raise no_memory() from None
         assert isinstance(made, torch.Tensor)
-        case.scorer.watch.tick(2 * len(made), 2 * len(made))
+        passes = 2 * len(made) * len(case.scorer.branches)
+        case.scorer.watch.tick(passes, passes)
         rows.append(case.collapse(made.detach(), torch.sum))
     return Scores(torch.stack(rows, dim=1), value, base)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections import OrderedDict
@@ -71,8 +72,9 @@ class Explainer:
         self.model = model
         self.limit_seconds = model.options.max_explanation_seconds
         self._tokens_per_pass = model.options.tokens_per_pass
-        self._calibration = Calibration(self._calibrating_pass)
+        self._calibration = Calibration(self._calibrating_pass, model.max_length - 1)
         self._explanations = _Cache(CACHED)
+        self._one_pass = threading.Lock()
         self._gradients = _Cache(4)  # at the input, (batch, tokens, dim): several methods want one
         self._passes = _Cache(1)  # recordings hold a pass's activations: one is enough
 
@@ -308,7 +310,8 @@ class Explainer:
         self, row: Method, options: Options, questions: Sequence[Question]
     ) -> list[list[int]]:
         """Numbers of questions that are computed together."""
-        if not row.batched or options.foil is not None or options.each:
+        alone = options.foil is not None or options.each or options.steps == "auto"
+        if not row.batched or alone:
             return [[number] for number in range(len(questions))]
         texts = [question.text for question in questions]
         return list(self.model.in_batches(texts, self.tokens_per_pass))
@@ -317,14 +320,16 @@ class Explainer:
         self, row: Method, options: Options, questions: Sequence[Question], watch: Watch
     ) -> list[Explanation]:
         before = watch.seconds, watch.forward, watch.backward
-        case, found, foils = self._case(row, options, questions, watch)
-        same = tuple(_key("", options, question) for question in questions)
-        if row.kept_pass and not options.each:
-            case.keep_gradient = True
-            case.gradient = self._gradients.get(same)
-        made: Scores = row.function()(case, options)
-        if case.gradient is not None:
-            self._gradients.put(same, case.gradient)
+        # One at a time, so that who asks for several methods at once pays for one pass.
+        with self._one_pass if row.kept_pass else contextlib.nullcontext():
+            case, found, foils = self._case(row, options, questions, watch)
+            same = _same_pass(options, questions)
+            if row.kept_pass and not options.each:
+                case.keep_gradient = True
+                case.gradient = self._gradients.get(same)
+            made: Scores = row.function()(case, options)
+            if case.gradient is not None:
+                self._gradients.put(same, case.gradient)
         spent = (
             (watch.seconds - before[0]) / len(questions),
             (watch.forward - before[1]) // len(questions),
@@ -349,7 +354,7 @@ class Explainer:
         asked = {int(place) for place in question.asked}
         if kept is not None and asked <= set(kept[0]):
             also: Sequence[int] = kept[0]
-        elif self._gradients.get((_key("", options, question),)) is not None:
+        elif self._gradients.get(_same_pass(options, questions)) is not None:
             return build(self.model, questions, options, watch, self.tokens_per_pass)
         else:
             kept = None
@@ -506,6 +511,12 @@ def _key(method: str, options: Options, question: Question) -> tuple:
     asked = question.asked
     weights = tuple(float(one) for one in question.mask[asked])
     return method, options, ids, tuple(asked.tolist()), weights
+
+
+def _same_pass(options: Options, questions: Sequence[Question]) -> tuple:
+    """What a gradient at the input depends on."""
+    plain = Options(output=options.output, runner_up=options.runner_up, foil=options.foil)
+    return tuple(_key("", plain, question) for question in questions)
 
 
 def _row(made: Scores, place: int) -> Scores:

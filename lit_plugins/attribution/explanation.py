@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -61,7 +63,7 @@ class Explanation:
     forward: int = 0
     backward: int = 0
     seconds: float = 0.0
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("scores", "value", "baseline_value"):
@@ -70,6 +72,7 @@ class Explanation:
                 values = np.array(values)
                 values.setflags(write=False)
                 object.__setattr__(self, name, values)
+        object.__setattr__(self, "notes", MappingProxyType(dict(self.notes)))
 
     def per_token(self) -> np.ndarray:
         """Scores (tokens,), or (targets, tokens): a segment's, spread evenly over its tokens.

@@ -65,8 +65,8 @@ def _one_pass(size: Size, options: Options) -> Passes:
 
 
 def _path(size: Size, options: Options) -> Passes:
-    steps = options.steps if isinstance(options.steps, int) else AUTO_STEPS_EXPECTED
-    return Passes(steps + 2, steps * size.outputs)
+    steps = options.steps if isinstance(options.steps, int) else options.max_steps or 0
+    return Passes(steps + 3, steps * size.outputs)
 
 
 def _sampled(size: Size, options: Options) -> Passes:
@@ -94,8 +94,6 @@ def _coalitions(size: Size, asked: int) -> int:
     """No coalition is computed twice, and there are no more than there are."""
     return min(asked, 2 ** min(size.segments, 30))
 
-
-AUTO_STEPS_EXPECTED = 64
 
 _NOISE = {"samples": 16, "noise": 0.15, "seed": 0}
 _REPLACE = {"baseline": "zero", "baseline_text": None, "perturb": "replace"}
@@ -166,13 +164,16 @@ METHODS: dict[str, Method] = {
             defaults={
                 "baseline": "zero",
                 "baseline_text": None,
-                "steps": 20,
-                "rule": "gauss_legendre",
+                "steps": "auto",
                 "tolerance": 0.01,
+                "max_steps": 100,
+                "rule": None,
+                "path": None,
+                "template": "hold",
             },
             description=(
-                "The gradient's mean over the straight path from a baseline to the input, times "
-                "their difference: sums to what the input changes (Sundararajan et al. 2017, arXiv "
+                "The gradient's mean over a path from a baseline to the input, times their "
+                "difference: sums to what the input changes (Sundararajan et al. 2017, arXiv "
                 "1703.01365, eq. 1)."
             ),
         ),
@@ -309,7 +310,7 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "lime",
-            "LIME",
+            "LIME, by segments",
             "perturbation:lime",
             signed=True,
             units="{}",

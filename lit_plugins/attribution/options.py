@@ -12,10 +12,17 @@ from lit_plugins.tasks import Output
 from lit_plugins.toml_file import did_you_mean
 
 Baseline = Literal["zero", "pad", "mask", "unk", "mean", "text"]
-Rule = Literal["auto", "gauss_legendre", "riemann_left", "riemann_middle", "riemann_right",
-               "riemann_trapezoid", "log_gauss_legendre"]  # fmt: skip
+Rule = Literal[
+    "gauss_legendre",
+    "gauss_legendre_cubed",
+    "riemann_left",
+    "riemann_middle",
+    "riemann_right",
+    "riemann_trapezoid",
+]
 SegmentUnit = Literal["token", "word", "sentence", "line", "paragraph", "example", "regex"]
 Perturb = Literal["replace", "delete"]
+Path = Literal["straight", "two_legs"]
 Template = Literal["keep", "hold", "drop"]
 
 BASELINES = get_args(Baseline)
@@ -57,7 +64,13 @@ class Options(BaseModel):
     steps: int | Literal["auto"] | None = Field(default=None)
     """Points on the path from baseline to input; `auto`: until the error is below `tolerance`."""
     rule: Rule | None = None
-    """Where those points are, and how they are weighed."""
+    """Where a fixed number of points is, and how they are weighed. Default: Gauss-Legendre, cubed
+    for a zero baseline, so that points cluster next to it."""
+    path: Path | None = None
+    """`straight`, or `two_legs`: first the first position alone, then all others together, which
+    language models need. Default: two_legs for those, straight for others."""
+    max_steps: int | None = Field(default=None, ge=9, le=10_000)
+    """With `steps=auto`: where to give up."""
     tolerance: float | None = Field(default=None, gt=0, le=1)
     """With `steps=auto`: the convergence error at which to stop, as a share of the difference."""
     samples: int | None = Field(default=None, ge=1, le=100_000)
@@ -117,7 +130,7 @@ def resolve(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) ->
             raise InputError(f"{name} takes no option {key!r}. Available: {', '.join(allowed)}.")
     try:
         # First alone, so that what is wrong is what the caller gave.
-        Options(**given)
+        Options(**(_implied({}, given) | given))
         return Options(**(_implied(defaults, given) | given))
     except ValidationError as error:
         problem = error.errors()[0]

@@ -83,7 +83,8 @@ def _explain(
     scores, values, bases = [], [], []
     for row in range(len(case.features)):
         game = Game(case, row, options)
-        everything = torch.ones(1, game.players)
+        # Captum adds up in this dtype.
+        everything = torch.ones(1, game.players, dtype=torch.float64)
         both = game.outputs(torch.cat([everything, torch.zeros_like(everything)]))
         values.append(both[0])
         bases.append(both[1])
@@ -104,6 +105,21 @@ def _explain(
 
 def _one_output(game: Game, output: int, kept: torch.Tensor) -> torch.Tensor:
     return game.outputs(kept)[:, output]
+
+
+def _finite(forward: Callable) -> Callable:
+    """A forward function for a regression, which knows no infinity."""
+
+    def checked(kept: torch.Tensor) -> torch.Tensor:
+        made = forward(kept)
+        if not torch.isfinite(made).all():
+            raise InputError(
+                "The score explained is not a finite number with some segments taken away: the "
+                "model's weights are damaged, or overflow in its dtype. Load it with dtype=float32."
+            )
+        return made
+
+    return checked
 
 
 def _at_once(case: Case) -> int:
@@ -160,7 +176,7 @@ def kernel_shap(case: Case, options: Options) -> Scores:
     """Shapley values by weighted least squares over random coalitions."""
 
     def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
-        return captum.attr.KernelShap(forward).attribute(
+        return captum.attr.KernelShap(_finite(forward)).attribute(
             everything,
             baselines=0,
             n_samples=options.samples or 1,
@@ -176,7 +192,7 @@ def lime(case: Case, options: Options) -> Scores:
 
     def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
         return captum.attr.Lime(
-            forward,
+            _finite(forward),
             interpretable_model=SkLearnRidge(alpha=LIME_PENALTY),
             similarity_func=near,
         ).attribute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,12 +16,16 @@ from lit_plugins.errors import InputError
 
 # A pattern of a user's own may backtrack for ever.
 REGEX_SECONDS = 1.0
+# `a{1000}` is written out when it is compiled, nested ones their product: memory without bound.
+MOST_REPEATS = 100_000
+_REPEATS = re.compile(r"\{\s*(\d+)")
 
 _SEPARATORS = {
     "word": re.compile(r"(?<=\S)(?=\s)"),
-    # Behind . ! ? and closing quotes, if a space follows; behind a line's end in any case.
+    # Behind . ! ? and closing quotes, if a space follows, and behind their East Asian kin in any
+    # case; behind a line's end.
     "sentence": re.compile(
-        r"(?<=[.!?。！？])[\"'”’)\]]*(?=\s)|(?<=[。！？])(?=\S)|(?<=\S)(?=\s*\n)"
+        r"(?<=[.!?。！？])[\"'”’)\]]*(?=\s)|(?<=[。！？])[。！？\"'”’」』）)\]]*+(?=\S)|(?<=\S)(?=\s*\n)"
     ),
     "line": re.compile(r"(?<=\S)(?=[^\S\n]*\n)"),
     "paragraph": re.compile(r"(?<=\S)(?=[^\S\n]*\n\s*\n)"),
@@ -74,6 +79,12 @@ def _examples(text: str) -> list[int]:
 
 
 def _matches(text: str, pattern: str) -> list[tuple[int, int]]:
+    repeats = math.prod(max(1, int(count)) for count in _REPEATS.findall(pattern))
+    if repeats > MOST_REPEATS:
+        raise InputError(
+            f"pattern {pattern!r:.100} is too large: its repetitions multiply to more than "
+            f"{MOST_REPEATS:,}. Expected smaller numbers, or + and *."
+        )
     try:
         compiled = regex.compile(pattern)
         return [

@@ -76,13 +76,6 @@ def contrast(model: LanguageModel, question: Question, foil: str) -> Contrast:
     return Contrast(int(asked[0]) + common, target[common:], ids[common:], foil)
 
 
-def runner_up(model: LanguageModel, batch: Batch) -> np.ndarray:
-    """For each target token, the likeliest other token in its place: (batch, rows)."""
-    with model.lock, model.backend.no_grad():
-        logits = model.logits(model.features(batch), batch)
-        return model.backend.top_others(logits, batch.targets)
-
-
 def find_segments(
     model: LanguageModel, question: Question, options: Options, stop: int
 ) -> list[Segment]:
@@ -142,11 +135,11 @@ def build(
         # One row is asked; the others, if any, are compared with themselves.
         at = batch.rows == against.place - 1
         batch = replace(batch, foils=np.where(at, against.foil[0], batch.targets).astype(np.int32))
-    elif options.runner_up:
-        batch = replace(batch, foils=runner_up(model, batch).astype(np.int32))
-        watch.tick(len(texts))
-        shown = [_foils_shown(model, batch, row) for row in range(len(texts))]
     per_pass = max(1, tokens_per_pass // batch.token_ids.shape[1])
+    if options.runner_up:
+        others = Scorer(model, task, [Branch(batch)], per_pass, watch).runner_up()
+        batch = replace(batch, foils=others.astype(np.int32))
+        shown = [_foils_shown(model, batch, row) for row in range(len(texts))]
     scorer = Scorer(model, task, [Branch(batch)], per_pass, watch)
     asked = [replace(question, mask=mask) for question, mask in zip(questions, masks, strict=True)]
     case, found = _fill(model, scorer, scorer.features(), asked, options)
@@ -225,6 +218,7 @@ def _fill(
         features,
         held=held.to(features.device),
         players=[players_of(one, tokens) for one in found],
+        path="two_legs",
     )
     case.baseline = baselines.baseline(
         model, [question.text for question in questions], features, options

@@ -50,3 +50,10 @@ class Watch:
             done = self.forward + self.backward
             self._progress(done, max(done, self.expected))
         self.check()
+
+    def finish(self) -> None:
+        """Report the end, where fewer passes were needed than expected."""
+        done = self.forward + self.backward
+        if self._progress is not None and done < self.expected:
+            self._progress(done, done)
+        self.expected = done

@@ -24,8 +24,10 @@ SPAN, SCALE = "explained part", "scale to 1"
 # Options that a person sets in the dialog, in this order. `each` needs a heat map.
 _SHOWN = (
     "foil", "runner_up", "output", "segment", "pattern", "template", "baseline", "baseline_text",
-    "perturb", "steps", "rule", "samples", "noise", "window", "stride", "seed",
+    "perturb", "steps", "max_steps", "rule", "path", "samples", "noise", "window", "stride", "seed",
 )  # fmt: skip
+
+_NUMBERS = ("max_steps", "samples", "noise", "window", "stride", "seed")
 
 
 def interpreters() -> dict[str, lit_components.Interpreter]:
@@ -131,9 +133,7 @@ def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"Unknown setting {name!r:.60}. Available: {', '.join(_SHOWN)}.")
         if value is None or value == "":
             continue
-        if (
-            isinstance(value, str) and name in ("samples", "window", "stride", "seed", "noise")
-        ) or (name == "steps" and value != "auto"):
+        if (isinstance(value, str) and name in _NUMBERS) or (name == "steps" and value != "auto"):
             value = _number(name, value)
         options[name] = value
     return options

@@ -133,6 +133,40 @@ def make(folder: Path) -> None:
         model.save_to_preset(str(folder / name))
 
 
+# Few passes, for every method.
+FEW = {"steps": 5, "samples": 4, "window": 2}
+
+
+def _explained(model) -> dict[str, np.ndarray]:
+    """Scores of every method, and of the other things that can be explained."""
+    from lit_plugins.attribution.explainer import Explainer
+    from lit_plugins.attribution.methods import METHODS
+    from lit_plugins.errors import InputError
+
+    explainer = Explainer(model)
+    prompt, target = "the dog ate. the onion soup.", " no cat"
+    made: dict[str, np.ndarray] = {}
+    for method in METHODS.values():
+        few = {key: value for key, value in FEW.items() if key in method.defaults}
+        try:
+            explained = explainer.explain(prompt, target, method=method.name, **few)
+        except InputError as error:
+            made[f"method.{method.name}"] = np.array(str(error))
+            continue
+        made[f"method.{method.name}"] = explained.scores
+    for key, options in {
+        "each": {"each": True},
+        "foil": {"foil": " dog"},
+        "runner_up": {"runner_up": True},
+        "prob": {"output": "prob"},
+        "logit": {"output": "logit"},
+        "mean": {"method": "integrated_gradients", "steps": 3, "baseline": "mean"},
+    }.items():
+        options = {"method": "grad_dot_input"} | options
+        made[f"method.{key}"] = explainer.explain(prompt, target, **options).scores
+    return made
+
+
 def run(folder: Path, out: Path, names: list[str]) -> None:
     from gradients import SCORES, score_and_gradient
 
@@ -200,6 +234,7 @@ def run(folder: Path, out: Path, names: list[str]) -> None:
             model.generate(["the"], temperature=4.0, seed=seed)[0].response for seed in (1, 1, 2, 3)
         ]
         result[f"{name}.sampled"] = np.array(sampled)
+        result |= {f"{name}.{key}": value for key, value in _explained(model).items()}
         prompt, response = model.mean_embeddings([texts[0]])[0]
         result[f"{name}.embeddings"] = np.stack([prompt, response])
     np.savez(out, **result)
