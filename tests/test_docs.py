@@ -16,6 +16,9 @@ from urllib.parse import unquote
 import pytest
 
 from lit_plugins import packaged, sources
+from lit_plugins.attribution.cost import Size
+from lit_plugins.attribution.methods import METHODS, Method
+from lit_plugins.attribution.options import Options, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 PATTERNS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "*/README.md")
@@ -192,6 +195,58 @@ def test_readme_of_a_folder_names_every_file(folder, pattern):
     assert stems == {path.stem for path in (ROOT / folder).glob(pattern)}
 
 
+# What a method answers is its description, but for the source, which is a year's parenthesis.
+_SOURCE = re.compile(r" \(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
+_METHODS = re.compile(
+    r"(?<=<!-- methods: written by `python tests/test_docs.py` -->\n).*?(?=<!--)", re.S
+)
+_TOKENS, _SENTENCES = 200, 12  # of the prompt whose passes the table counts
+
+
+def methods_table() -> str:
+    """METHODS as the documents show them."""
+    lines = ["| Method | What it answers | Signed | Passes | Source |", "| --- " * 5 + "|"]
+    for method in METHODS.values():
+        found = _SOURCE.search(method.description)
+        assert found, f"{method.name}: no source in its description"
+        answers = _SOURCE.sub("", method.description, count=1)
+        source = re.sub(r"arXiv (\d+\.\d+)", r"[arXiv \1](https://arxiv.org/abs/\1)", found[1])
+        signed = "yes" if method.signed else "no"
+        lines.append(f"| `{method.name}` | {answers} | {signed} | {_passes(method)} | {source} |")
+    return "\n".join(lines) + "\n"
+
+
+def _passes(method: Method) -> str:
+    options = resolve(method.name, method.defaults, {})
+    segments = {None: _TOKENS, "token": _TOKENS, "sentence": _SENTENCES}[options.segment]
+    passes = method.cost(Size(outputs=1, segments=segments), options)
+    most = "at most " if options.steps == "auto" else ""
+    return f"{most}{passes.forward:g} + {passes.backward:g}"
+
+
+def test_table_of_methods():
+    """`python tests/test_docs.py` writes it."""
+    found = _METHODS.search(read("docs/explanations.md"))
+    assert found
+    assert found[0] == methods_table()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("docs/explanations.md", Options), ("docs/models.md", sources.ModelOptions)],
+)
+def test_every_option_is_explained(name, options):
+    text = read(name)
+    named = {word for code in _CODE.findall(prose(text)) for word in re.findall(r"\w+", code)}
+    named |= set(re.findall(r"\b(\w+)=", text))
+    assert set(options.model_fields) - named == set()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_nothing_is_left_to_be_written(name):
+    assert not re.findall(r"^.*\b(?:TODO|FIXME|TBD)\b.*$", read(name), re.MULTILINE)
+
+
 def test_changelog_has_this_version():
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
     assert re.search(rf"^## \[{re.escape(version)}\]", read("CHANGELOG.md"), re.MULTILINE)
@@ -233,3 +288,8 @@ def test_bad_documents_are_found_out(tmp_path):
 def test_every_document_is_looked_at():
     assert {"README.md", "CONTRIBUTING.md", "datasets/README.md"} <= set(DOCUMENTS)
     assert not fnmatch.filter(DOCUMENTS, ".venv/*")
+
+
+if __name__ == "__main__":
+    page = ROOT / "docs" / "explanations.md"
+    page.write_text(_METHODS.sub(lambda _: methods_table(), page.read_text("utf-8")), "utf-8")

@@ -73,6 +73,32 @@ def test_python_explains():
 
 
 @pytest.mark.packaged
+def test_a_page_is_a_session():
+    """All blocks of the page on explanations, in their order, in one process."""
+    text = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == text.count("```python")
+    ran = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    printed = ran.stdout.splitlines()
+    assert printed[0] == "Anna lives in Berlin."
+    assert printed[1].split(maxsplit=1) == ["12.70", "'Anna lives in'"]
+    assert printed[2].split(maxsplit=1) == ["6.94", "' Anna lives in Berlin.'"]
+    assert "(5, 49)" in printed  # the matrix
+    assert re.search(r"\('Paul lives in Rome\.', -4\.0", ran.stdout)
+    assert "[' Rome', ' Berlin']" in ran.stdout
+    assert re.search(r"^\[\(' Berlin', 3\.7\d*\)\] 0\.00\d* \d+$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^452 forward and 0 backward passes", ran.stdout, re.MULTILINE)
+    assert re.search(r"^(\d+) of \1 passes$", ran.stdout, re.MULTILINE)
+
+
+@pytest.mark.packaged
 def test_python_serves():
     [code] = [code for code in PYTHON if "dev_server.Server(" in code]
     with socket.socket() as free:

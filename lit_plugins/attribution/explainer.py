@@ -136,6 +136,7 @@ class Explainer:
             for place, made in zip(together, explained, strict=True):
                 known[keys[place]] = made
                 self._explanations.put(keys[place], made)
+        watch.finish()
         return [made for key in keys if (made := known[key]) is not None]
 
     def estimate(
@@ -157,7 +158,7 @@ class Explainer:
     # Requests.
 
     def _method(self, name: str, given: Mapping[str, Any]) -> tuple[Method, Options]:
-        if name not in METHODS:
+        if not isinstance(name, str) or name not in METHODS:
             hint = did_you_mean(name, METHODS) if isinstance(name, str) else ""
             raise InputError(f"Unknown method {name!r:.80}.{hint} Available: {', '.join(METHODS)}.")
         row = METHODS[name]
@@ -186,7 +187,10 @@ class Explainer:
             _check_places(count, *span)
             mask[span[0] : span[1]] = 1
         else:
-            weights = np.asarray(span)
+            try:
+                weights = np.asarray(span)
+            except ValueError:  # rows of different lengths
+                weights = np.zeros(())
             if weights.shape != (count,) or weights.dtype.kind not in "biuf":
                 got = f"{len(span)} values" if hasattr(span, "__len__") else f"{span!r:.60}"
                 raise InputError(
@@ -258,10 +262,16 @@ class Explainer:
         return Size(len(asked) if options.each else 1, count, branches), tokens
 
     def _estimate(self, row: Method, options: Options, question: Question) -> Estimate:
+        passes, tokens = self._passes_of(row, options, question)
+        return self._calibration.estimate(passes, tokens, self.tokens_per_pass)
+
+    def _passes_of(self, row: Method, options: Options, question: Question) -> tuple[Passes, int]:
+        """The passes that a question takes, and the tokens of each."""
         size, tokens = self._size(row, options, question)
         passes = row.cost(size, options)
-        passes = Passes(passes.forward * size.branches, passes.backward * size.branches)
-        return self._calibration.estimate(passes, tokens, self.tokens_per_pass)
+        # Which token is the runner-up is a pass of its own.
+        forward = passes.forward * size.branches + int(options.runner_up)
+        return Passes(forward, passes.backward * size.branches), tokens
 
     def _check_cost(
         self, row: Method, options: Options, questions: Sequence[Question], watch: Watch
@@ -269,9 +279,8 @@ class Explainer:
         """Raise InputError if the questions together would take too long."""
         seconds = 0.0
         for question in questions:
-            size, _ = self._size(row, options, question)
-            passes = row.cost(size, options)
-            watch.expected += int(passes.forward + passes.backward) * size.branches
+            passes, _ = self._passes_of(row, options, question)
+            watch.expected += int(passes.forward + passes.backward)
             if passes.forward + passes.backward <= FREE_PASSES:
                 continue
             estimate = self._estimate(row, options, question)

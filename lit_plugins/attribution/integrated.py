@@ -17,6 +17,7 @@ import torch
 from lit_plugins.attribution import quadrature
 from lit_plugins.attribution.case import Case, Scores
 from lit_plugins.attribution.options import Options
+from lit_plugins.errors import InputError
 
 # Above this share of the difference, what the panels between the points miss is worth a warning.
 ROUGH = 0.2
@@ -72,6 +73,8 @@ def integrated_gradients(case: Case, options: Options) -> Scores:
     """The gradient's mean over the path, times input minus baseline."""
     baseline = case.start
     two_legs = (options.path or case.path) == "two_legs"
+    if two_legs and case.axis != 1:
+        raise InputError("path=two_legs is for texts, whose first position is apart.")
     case.notes["path"] = "two_legs" if two_legs else "straight"
     start = baseline
     if two_legs:

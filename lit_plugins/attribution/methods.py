@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,9 +70,14 @@ def _path(size: Size, options: Options) -> Passes:
     return Passes(steps + 3, steps * size.outputs)
 
 
-def _sampled(size: Size, options: Options) -> Passes:
-    samples = options.samples or 1
-    return Passes(samples * size.outputs + 2, samples * size.outputs)
+def _noisy(size: Size, options: Options) -> Passes:
+    samples = (options.samples or 1) * size.outputs
+    return Passes(samples + 1, samples)
+
+
+def _random_points(size: Size, options: Options) -> Passes:
+    samples = (options.samples or 1) * size.outputs
+    return Passes(samples + 2, samples)
 
 
 def _each_segment(size: Size, options: Options) -> Passes:
@@ -79,7 +85,8 @@ def _each_segment(size: Size, options: Options) -> Passes:
 
 
 def _windows(size: Size, options: Options) -> Passes:
-    return Passes(2 + max(1, (size.segments - 1) // (options.stride or 1) + 1))
+    window, stride = options.window or OCCLUSION_WINDOW, options.stride or 1
+    return Passes(3 + math.ceil(max(0, size.segments - window) / stride))
 
 
 def _permutations(size: Size, options: Options) -> Passes:
@@ -100,6 +107,8 @@ _REPLACE = {"baseline": "zero", "baseline_text": None, "perturb": "replace"}
 # Every coalition costs a pass: sentences, not tokens, unless asked for.
 _SENTENCES = _REPLACE | {"segment": "sentence", "template": "hold"}
 _SAMPLED = _SENTENCES | {"seed": 0}
+
+OCCLUSION_WINDOW = 3  # or all segments, if there are fewer
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -183,7 +192,7 @@ METHODS: dict[str, Method] = {
             "sampling:smooth_grad",
             signed=False,
             units="{} per unit of embedding",
-            cost=_sampled,
+            cost=_noisy,
             defaults=_NOISE,
             description=(
                 "Euclidean norm of the gradient's mean over noisy copies of the embeddings, which "
@@ -196,7 +205,7 @@ METHODS: dict[str, Method] = {
             "sampling:var_grad",
             signed=False,
             units="({} per unit of embedding)²",
-            cost=_sampled,
+            cost=_noisy,
             defaults=_NOISE,
             description=(
                 "Variance of the gradient over noisy copies of the embeddings, summed over "
@@ -210,7 +219,7 @@ METHODS: dict[str, Method] = {
             "sampling:gradient_shap",
             signed=True,
             units="{}",
-            cost=_sampled,
+            cost=_random_points,
             additive=True,
             defaults={"baseline": "zero", "baseline_text": None} | _NOISE | {"noise": 0.0},
             description=(
@@ -256,7 +265,7 @@ METHODS: dict[str, Method] = {
             units="{}",
             cost=_windows,
             by_position=False,
-            defaults=_REPLACE | {"window": 3, "stride": 1},
+            defaults=_REPLACE | {"window": None, "stride": 1},
             description=(
                 "What the score loses when a sliding window of tokens is replaced by the baseline; "
                 "a token's score is the mean of its windows' (Zeiler and Fergus 2014, arXiv "

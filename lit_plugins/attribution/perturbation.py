@@ -17,6 +17,7 @@ from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr._core.lime import get_exp_kernel_similarity_function
 
 from lit_plugins.attribution.case import Case, Scores
+from lit_plugins.attribution.methods import OCCLUSION_WINDOW
 from lit_plugins.attribution.options import Options
 from lit_plugins.attribution.sampling import seeded
 from lit_plugins.errors import InputError
@@ -139,9 +140,15 @@ def ablation(case: Case, options: Options) -> Scores:
 
 def occlusion(case: Case, options: Options) -> Scores:
     """A window of segments taken away at a time; a segment's score is its windows' mean."""
-    window, stride = options.window or 1, options.stride or 1
+    stride = options.stride or 1
 
     def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
+        window = options.window or min(OCCLUSION_WINDOW, game.players)
+        if stride > (options.window or OCCLUSION_WINDOW):
+            raise InputError(
+                f"occlusion: stride is {stride}, window {window}: segments would be left out. "
+                "Expected a stride of a window's width at most."
+            )
         if window > game.players:
             raise InputError(
                 f"occlusion: window is {window}, but the text has {game.players} segments. "
@@ -150,7 +157,7 @@ def occlusion(case: Case, options: Options) -> Scores:
         return captum.attr.Occlusion(forward).attribute(
             everything,
             sliding_window_shapes=(window,),
-            strides=(stride,),
+            strides=(min(stride, window),),
             baselines=0,
             perturbations_per_eval=_at_once(case),
         )

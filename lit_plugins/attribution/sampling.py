@@ -79,7 +79,13 @@ def gradient_shap(case: Case, options: Options) -> Scores:
 
 
 def _forward(case: Case, output: int):
-    return lambda points, rows: case.scorer.captum(points, rows, output)
+    def forward(points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        if case.held is not None:  # no noise there
+            held = case.spread(case.held[rows])
+            points = torch.where(held, case.features[rows], points)
+        return case.scorer.captum(points, rows, output)
+
+    return forward
 
 
 smooth_grad, var_grad = noise_tunnel("smoothgrad"), noise_tunnel("vargrad")

@@ -12,6 +12,7 @@ import tiny
 import torch
 
 import lit_plugins.attribution.explainer as explainer_module
+from lit_plugins.attribution import baselines
 from lit_plugins.attribution.explainer import Explainer, Request
 from lit_plugins.attribution.methods import METHODS
 from lit_plugins.errors import InputError
@@ -552,6 +553,14 @@ def test_baselines_by_hand(model):
             chosen = FEW.get(name, {}) | {"template": "keep"} | options
             made = Explainer(model).explain(PROMPT, TARGET, method=name, **chosen)
             _close(made.baseline_value, expected)
+
+
+def test_the_mean_embedding_is_that_of_the_whole_vocabulary(model, monkeypatch):
+    """Norms make a score blind to a baseline's scale, so the numbers themselves are compared."""
+    monkeypatch.setattr(baselines, "TOKENS_AT_ONCE", 7)
+    weight = _module("llama").get_input_embeddings().weight
+    assert len(weight) % 7
+    torch.testing.assert_close(baselines.mean_embedding(model), weight.mean(0).float())
 
 
 def _as_long_as(model, prompt):

@@ -33,11 +33,11 @@ LINEAR_OPTIONS = {
 }
 TWO_LAYER_OPTIONS = LINEAR_OPTIONS | {
     "integrated_gradients": {"steps": 3000, "rule": "riemann_middle"},
-    "smooth_grad": {"samples": 1000, "noise": 1.0},
+    "smooth_grad": {"samples": 2000, "noise": 1.0},
     "var_grad": {"samples": 1500, "noise": 1.0},
     "gradient_shap": {"samples": 6000},
     "shapley_sampling": {"samples": 200},
-    "kernel_shap": {"samples": 400},
+    "kernel_shap": {"samples": 700},
     "lime": {"samples": 400},
 }
 LINEAR_TOLERANCE = {"kernel_shap": 1e-4, "lime": 2e-3}
@@ -123,7 +123,9 @@ class Linear:
     def grad_dot_input(self):
         return self.p.positions(self.w * self.p.inputs[:, None])
 
-    smooth_grad = grad_l2
+    def smooth_grad(self):
+        return _moving(self.p, self.grad_l2())
+
     integrated_gradients = gradient_shap = deep_lift = _contribution
     feature_ablation = leave_one_out = shapley_sampling = kernel_shap = lime = _segments
 
@@ -196,8 +198,13 @@ class TwoLayers:
     def smooth_grad(self):
         """With noise of deviation s, z is normal with deviation s |u|."""
         normal = torch.distributions.Normal(0.0, 1.0)
-        active = normal.cdf(self.z / (self._spread() * self.u.norm(dim=1)))
-        return self._norm(self._gradient(active), 2)
+        length = (self.u * self._noisy()[:, None]).norm(dim=2)
+        active = normal.cdf(self.z / (self._spread() * length))
+        return _moving(self.p, self._norm(self._gradient(active), 2))
+
+    def _noisy(self):
+        """1 where noise is put, (batch, inputs): not on what is held."""
+        return self.p.moved().expand(len(self.x), *self.axes).flatten(1).to(self.x)
 
     def var_grad(self):
         """By the covariance of which units are active, from samples of our own."""
@@ -205,11 +212,11 @@ class TwoLayers:
         rows = []
         for row in range(len(self.x)):
             noise = torch.randn(8_000, self.x.shape[1], generator=generator).to(self.x)
-            moved = self.x[row] + noise * self._spread()[row]
+            moved = self.x[row] + noise * self._spread()[row] * self._noisy()[row]
             covariance = torch.cov((moved @ self.u.T + self.b > 0).to(self.x).T)
             both = torch.einsum("oh,hi->ohi", self.v[row], self.u)
             rows.append(torch.einsum("ohi,hk,oki->oi", both, covariance, both))
-        return self.p.positions(torch.stack(rows).unflatten(-1, self.axes))
+        return _moving(self.p, self.p.positions(torch.stack(rows).unflatten(-1, self.axes)))
 
     def _worth(self, row, count, kept):
         """The outputs of an example with some players at the baseline."""
@@ -275,6 +282,13 @@ class TwoLayers:
             return torch.as_tensor(solved[1:].T)
 
         return _segments(self.p, own)
+
+
+def _moving(problem, scores):
+    """Scores (batch, outputs, positions), zero where the input is held."""
+    if problem.held is None:
+        return scores
+    return torch.where(problem.held[:, None], torch.zeros_like(scores), scores)
 
 
 def _check(made, expected, tolerance):
