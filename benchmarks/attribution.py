@@ -7,9 +7,9 @@ are missing are left out. Each model runs in one process, in which all take turn
 (the sample set's longest menu prompt, 19 or 20 target tokens); the ratios of the medians are what
 counts. Ours starts each time with an Explainer that remembers nothing.
 
-Integrated gradients of peers pay for each target token: 20 steps of 20 tokens would take a quarter of
-an hour each, so they are measured on the first PEER_TOKENS target tokens, and the table says
-what was measured and what that makes for all of them.
+Integrated gradients of peers pay for each target token: 20 steps of 20 tokens would take a quarter
+of an hour each, so they are measured on a target of the first PEER_TOKENS tokens or few more, and
+the name of the row says so.
 """
 
 from __future__ import annotations
@@ -100,12 +100,15 @@ def torch_rows(model: Any, example: dict[str, Any]) -> dict[str, dict[str, Calla
         text.target_start + len(range(text.target_start, len(text.ids))) // 2,
     )
     rest = (half[1], len(text.ids))
-    sentences = [one.text for one in explain(model, example, method="leave_one_out").segments]
+    sentences = [
+        one.text
+        for one in explain(model, example, method="leave_one_out", segment="sentence").segments
+    ]
     kept: dict[str, Any] = {}
 
     def first_span() -> Any:
         kept["explainer"] = Explainer(model)
-        return kept["explainer"].explain(prompt, target, half)
+        return kept["explainer"].explain(prompt, target, half, method="grad_dot_input")
 
     rows: dict[str, dict[str, Callable[[], Any]]] = {
         "span gradient": {
@@ -114,7 +117,9 @@ def torch_rows(model: Any, example: dict[str, Any]) -> dict[str, dict[str, Calla
         },
         "second span": {
             "first": first_span,
-            "ours": lambda: kept["explainer"].explain(prompt, target, rest),
+            "ours": lambda: kept["explainer"].explain(
+                prompt, target, rest, method="grad_dot_input"
+            ),
         },
         "matrix": {
             "ours": lambda: explain(model, example, method="grad_dot_input", each=True),
@@ -124,7 +129,7 @@ def torch_rows(model: Any, example: dict[str, Any]) -> dict[str, dict[str, Calla
             "ours": lambda: explain(model, example, method="integrated_gradients", steps=IG_STEPS),
         },
         "leave one sentence out": {
-            "ours": lambda: explain(model, example, method="leave_one_out"),
+            "ours": lambda: explain(model, example, method="leave_one_out", segment="sentence"),
         },
     }
     if importlib.util.find_spec("captum"):
@@ -152,12 +157,6 @@ def torch_rows(model: Any, example: dict[str, Any]) -> dict[str, dict[str, Calla
                 n_steps=IG_STEPS, internal_batch_size=4,
             )
         )  # fmt: skip
-    if importlib.util.find_spec("interpreto"):
-        import peers
-
-        rows["matrix"]["interpreto (unsigned)"] = lambda: peers.interpreto_gradient(
-            module, tokenizer, prompt, target
-        )
     return rows
 
 
@@ -171,7 +170,7 @@ def keras_rows(model: Any, example: dict[str, Any]) -> dict[str, dict[str, Calla
     }
 
 
-def measure(name: str, runs: int) -> dict[str, Any]:
+def measure(name: str, runs: int, chosen: tuple[str, ...]) -> dict[str, Any]:
     model = open_model(parse_model(MODELS[name], name="model"))
     example = request_bench.request(model)
     rows = (keras_rows if name.endswith("keras") else torch_rows)(model, example)
@@ -183,8 +182,10 @@ def measure(name: str, runs: int) -> dict[str, Any]:
         "rows": {},
     }
     for question, functions in rows.items():
+        if not question.startswith(chosen):
+            continue
         slow = question.startswith(("matrix", "integrated", "leave"))
-        times = max(1, runs // 3) if slow else runs
+        times = 1 if slow else runs
         if not slow:
             for function in functions.values():  # warms up
                 function()
@@ -201,31 +202,7 @@ def measure(name: str, runs: int) -> dict[str, Any]:
             "runs": times,
         }
         print(name, question, results["rows"][question]["seconds"], file=sys.stderr, flush=True)
-    if not name.endswith("keras"):
-        results["auto"] = automatic(model, example)
     return results
-
-
-def automatic(model: LanguageModel, example: dict[str, Any]) -> dict[str, Any]:
-    """steps="auto" beside the smallest fixed number of steps with an error below 1 %."""
-    found: dict[str, Any] = {}
-    begin = time.perf_counter()
-    made = explain(model, example, method="integrated_gradients", steps="auto")
-    found["auto"] = {
-        "seconds": time.perf_counter() - begin,
-        "passes": made.backward,
-        "error": made.convergence_error,
-        "notes": {key: str(value) for key, value in made.notes.items()},
-    }
-    for steps in (20, 50, 100):
-        begin = time.perf_counter()
-        made = explain(model, example, method="integrated_gradients", steps=steps)
-        found[str(steps)] = {
-            "seconds": time.perf_counter() - begin,
-            "error": made.convergence_error,
-        }
-        print(steps, found[str(steps)], file=sys.stderr, flush=True)
-    return found
 
 
 def memory(name: str, question: str, key: str) -> float:
@@ -242,12 +219,13 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each (default: 5)")
     parser.add_argument("--models", default=",".join(MODELS), help="which of: %(default)s")
+    parser.add_argument("--rows", default="", help="which questions, by the beginnings of names")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.one, options.runs)))
+        print(json.dumps(measure(options.one, options.runs, tuple(options.rows.split(",")))))
         return
     if options.memory:
         print(json.dumps(memory(*options.memory.split("|"))))
@@ -258,14 +236,16 @@ def main() -> None:
     for name in options.models.split(","):
         for backend in ("torch", "tensorflow") if name.endswith("keras") else ("torch",):
             row = f"{name}-{backend}" if name.endswith("keras") else name
-            result = child(f"--one={name}", f"--runs={options.runs}", backend=backend)
-            if not name.endswith("keras"):
+            result = child(
+                f"--one={name}", f"--runs={options.runs}", f"--rows={options.rows}", backend=backend
+            )
+            if "matrix" in result["rows"] and not options.rows:
                 result["memory"] = {
-                    question: {
-                        key: child(f"--memory={name}|{question}|{key}") for key in one["seconds"]
+                    "matrix": {
+                        key: child(f"--memory={name}|matrix|{key}")
+                        for key in ("ours", "captum", "inseq")
+                        if key in result["rows"]["matrix"]["seconds"]
                     }
-                    for question, one in result["rows"].items()
-                    if question in ("matrix", "leave one sentence out")
                 }
             results[row] = result
             if options.json:
@@ -282,12 +262,10 @@ def report(row: str, result: dict[str, Any]) -> None:
         own = one["seconds"]["ours"]
         for key, value in one["seconds"].items():
             if key != "ours":
-                print(
-                    f"{row}: {question}: ours / {key}: {own / value:.2f} ({own:.2f} / {value:.2f} s)"
-                )
+                ratio = f"{own / value:.2f} ({own:.2f} / {value:.2f} s)"
+                print(f"{row}: {question}: ours / {key}: {ratio}")
     for question, one in result.get("memory", {}).items():
         print(row, question, {key: round(value) for key, value in one.items()}, "MB")
-    print(row, result.get("auto"), flush=True)
 
 
 if __name__ == "__main__":

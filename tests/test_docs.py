@@ -200,7 +200,7 @@ _SOURCE = re.compile(r" \(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
 _METHODS = re.compile(
     r"(?<=<!-- methods: written by `python tests/test_docs.py` -->\n).*?(?=<!--)", re.S
 )
-_TOKENS, _SENTENCES = 200, 12  # of the prompt whose passes the table counts
+_TOKENS, _WORDS, _SENTENCES = 200, 150, 12  # of the prompt whose passes the table counts
 
 
 def methods_table() -> str:
@@ -218,7 +218,9 @@ def methods_table() -> str:
 
 def _passes(method: Method) -> str:
     options = resolve(method.name, method.defaults, {})
-    segments = {None: _TOKENS, "token": _TOKENS, "sentence": _SENTENCES}[options.segment]
+    segments = {None: _TOKENS, "token": _TOKENS, "word": _WORDS, "sentence": _SENTENCES}[
+        options.segment
+    ]
     passes = method.cost(Size(outputs=1, segments=segments), options)
     most = "at most " if options.steps == "auto" else ""
     return f"{most}{passes.forward:g} + {passes.backward:g}"

@@ -20,6 +20,10 @@ from lit_plugins.tasks import Task
 
 T = TypeVar("T")
 
+# A vector pulled through a pass takes little memory beside the pass's own activations, and on a CPU
+# many together are faster than few (SmolLM2, 268 tokens: 20 together take 0.76 of one by one).
+VECTORS_PER_POINT = 8
+
 # What happens to a gradient (vectors, n, *axes) of the points `part`: whatever the method keeps.
 Reduce = Callable[[torch.Tensor, slice], torch.Tensor]
 
@@ -212,19 +216,39 @@ class Scorer:
         ]
         outputs = self._sum(outputs for outputs, _ in combined)
         vectors = range(outputs.shape[1]) if output is None else [output]
-        together = max(1, self.points_per_pass // len(rows))
-        reduced = []
-        for first in range(0, len(vectors), together):
-            chosen = vectors[first : first + together]
-            total: Any = 0
-            for branch, recording, (_, weights) in zip(
-                self.branches, recordings, combined, strict=True
-            ):
-                pulled = recording.pull(weights[list(chosen)], last and chosen[-1] == vectors[-1])
-                # A branch's tail, behind the points, is not explained.
-                total = total + (pulled if branch.tail is None else pulled[:, :, : shape[0]])
+        together = max(1, VECTORS_PER_POINT * self.points_per_pass // len(rows))
+        reduced: list[torch.Tensor] = []
+        first = 0
+        while first < len(vectors):
+            chosen = list(vectors[first : first + together])
+            try:
+                total = self._gradient(recordings, combined, chosen, shape, last)
+            except Exception as error:
+                if together == 1 or not self.model.backend.out_of_memory(error):
+                    raise
+                together = together // 2
+                continue
             reduced.append(reduce(_at_least_float32(total), part))
+            first += len(chosen)
         return outputs, torch.cat(reduced), len(vectors)
+
+    def _gradient(
+        self,
+        recordings: Sequence[Recording],
+        combined: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        chosen: Sequence[int],
+        shape: torch.Size,
+        last: bool,
+    ) -> torch.Tensor:
+        """Gradients (chosen, n, *axes) of some outputs, the branches together."""
+        total: Any = 0
+        for branch, recording, (_, weights) in zip(
+            self.branches, recordings, combined, strict=True
+        ):
+            pulled = recording.pull(weights[chosen], last and len(weights) == 1)
+            # A branch's tail, behind the points, is not explained.
+            total = total + (pulled if branch.tail is None else pulled[:, :, : shape[0]])
+        return total
 
     def _combine(
         self, recording: Recording, branch: Branch, rows: torch.Tensor

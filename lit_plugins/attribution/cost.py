@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SHORT, LONG = 16, 128  # tokens of the texts that calibrate
+SHORT, LONG = 16, 64  # tokens of the texts that calibrate
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Calibration:
         lines = {}
         for backward in (False, True):
             short, long = (
-                min(_timed(lambda size=size: self._run(size, backward)) for _ in range(2))  # noqa: B023
+                _timed(functools.partial(self._run, size, backward))
                 for size in (self._short, self._long)
             )
             each = max(0.0, (long - short) / (self._long - self._short))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +31,8 @@ from lit_plugins.models.tokens import SPACE
 from lit_plugins.tasks import UNITS, CausalLM
 from lit_plugins.toml_file import did_you_mean
 
-DEFAULT_METHOD = "grad_l2"
+# What finds planted causes best: docs/which-method.md.
+DEFAULT_METHOD = "leave_one_out"
 CACHED = 256  # explanations
 # Target tokens whose rows are computed along with those asked for, so that another span of the
 # same answer needs no forward pass.
@@ -72,7 +75,7 @@ class Explainer:
         self.model = model
         self.limit_seconds = model.options.max_explanation_seconds
         self._tokens_per_pass = model.options.tokens_per_pass
-        self._calibration = Calibration(self._calibrating_pass, model.max_length - 1)
+        self._calibration = _calibration(model)
         self._explanations = _Cache(CACHED)
         self._one_pass = threading.Lock()
         self._gradients = _Cache(4)  # at the input, (batch, tokens, dim): several methods want one
@@ -150,7 +153,7 @@ class Explainer:
     ) -> Estimate:
         """What the same arguments would cost `explain`; nothing is explained.
 
-        The first call calibrates: some passes over texts of 16 and 128 tokens.
+        The first call calibrates: some passes over texts of 16 and 64 tokens.
         """
         row, chosen = self._method(method, options)
         return self._estimate(row, chosen, self._question(Request(prompt, target, span)))
@@ -180,7 +183,7 @@ class Explainer:
             mask[start:] = 1
         elif isinstance(span, str):
             mask[self._find(text, span)] = 1
-        elif isinstance(span, int | np.integer):
+        elif isinstance(span, int | np.integer) and not isinstance(span, bool):
             _check_places(count, int(span), int(span) + 1)
             mask[int(span)] = 1
         elif isinstance(span, tuple) and len(span) == 2:
@@ -192,7 +195,8 @@ class Explainer:
             except ValueError:  # rows of different lengths
                 weights = np.zeros(())
             if weights.shape != (count,) or weights.dtype.kind not in "biuf":
-                got = f"{len(span)} values" if hasattr(span, "__len__") else f"{span!r:.60}"
+                size: Any = span
+                got = f"{len(size)} values" if hasattr(span, "__len__") else f"{span!r:.60}"
                 raise InputError(
                     f"A mask must have one number for each of the {count} tokens of prompt and "
                     f"target. Got {got}."
@@ -235,18 +239,6 @@ class Explainer:
             on_cpu = getattr(device, "type", "cpu") == "cpu"
             self._tokens_per_pass = 1024 if on_cpu else 16384
         return self._tokens_per_pass
-
-    def _calibrating_pass(self, tokens: int, backward: bool) -> None:
-        ids = tuple(place % min(self.model.vocabulary, 97) for place in range(tokens))
-        mask = np.zeros(tokens)
-        mask[-1] = 1
-        batch = self.model.encode([Text(ids, 0, slice(0, 0))], [mask])
-        scorer = Scorer(self.model, CausalLM(), [Branch(batch)])
-        features, rows = scorer.features(), torch.arange(1)
-        if backward:
-            scorer.gradients(features, rows, lambda gradient, _: gradient[..., 0])
-        else:
-            scorer.outputs(features, rows)
 
     def _size(self, row: Method, options: Options, question: Question) -> tuple[Size, int]:
         """What the cost depends on, and the tokens of the text."""
@@ -335,7 +327,7 @@ class Explainer:
             same = _same_pass(options, questions)
             if row.kept_pass and not options.each:
                 case.keep_gradient = True
-                case.gradient = self._gradients.get(same)
+                case.gradient = _fitting(self._gradients.get(same), case.features.shape[1])
             made: Scores = row.function()(case, options)
             if case.gradient is not None:
                 self._gradients.put(same, case.gradient)
@@ -448,7 +440,7 @@ class Explainer:
         """A span as the weighed sum of its tokens, if all of them were explained one by one."""
         if not row.linear or options.each or options.output == "prob" or options.steps == "auto":
             return None
-        if options.foil is not None or options.template == "drop":
+        if options.foil is not None or options.runner_up or options.template == "drop":
             return None
         single = options.model_copy(update={"each": True})
         matrix = self._explanations.find(
@@ -481,6 +473,31 @@ class Explainer:
             backward=0,
             seconds=0.0,
         )
+
+
+# Each model is measured once, whoever explains it.
+_CALIBRATIONS: weakref.WeakKeyDictionary[LanguageModel, Calibration] = weakref.WeakKeyDictionary()
+
+
+def _calibration(model: LanguageModel) -> Calibration:
+    if model not in _CALIBRATIONS:
+        one_pass = functools.partial(_calibrating_pass, weakref.proxy(model))
+        _CALIBRATIONS[model] = Calibration(one_pass, model.max_length - 1)
+    return _CALIBRATIONS[model]
+
+
+def _calibrating_pass(model: LanguageModel, tokens: int, backward: bool) -> None:
+    """One pass over a text of so many tokens, to see what it takes."""
+    ids = tuple(place % min(model.vocabulary, 97) for place in range(tokens))
+    mask = np.zeros(tokens)
+    mask[-1] = 1
+    batch = model.encode([Text(ids, 0, slice(0, 0))], [mask])
+    scorer = Scorer(model, CausalLM(), [Branch(batch)])
+    features, rows = scorer.features(), torch.arange(1)
+    if backward:
+        scorer.gradients(features, rows, lambda gradient, _: gradient[..., 0])
+    else:
+        scorer.outputs(features, rows)
 
 
 class _Cache:
@@ -520,6 +537,20 @@ def _key(method: str, options: Options, question: Question) -> tuple:
     asked = question.asked
     weights = tuple(float(one) for one in question.mask[asked])
     return method, options, ids, tuple(asked.tolist()), weights
+
+
+def _fitting(
+    kept: tuple[torch.Tensor, torch.Tensor] | None, tokens: int
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Kept outputs and gradient (1, batch, tokens, dim), of a pass that may have been longer.
+
+    Behind the last token explained, a gradient is zero.
+    """
+    if kept is None:
+        return None
+    outputs, gradient = kept
+    more = tokens - gradient.shape[2]
+    return outputs, torch.nn.functional.pad(gradient, (0, 0, 0, more))
 
 
 def _same_pass(options: Options, questions: Sequence[Question]) -> tuple:

@@ -75,11 +75,12 @@ def integrated_gradients(case: Case, options: Options) -> Scores:
     two_legs = (options.path or case.path) == "two_legs"
     if two_legs and case.axis != 1:
         raise InputError("path=two_legs is for texts, whose first position is apart.")
-    case.notes["path"] = "two_legs" if two_legs else "straight"
     start = baseline
     if two_legs:
         start = baseline.clone()
         start[:, 0] = case.features[:, 0]
+    two_legs = not torch.equal(start, baseline)  # unless the first position is held anyway
+    case.notes["path"] = "two_legs" if two_legs else "straight"
     path = Path(case, start)
     rule = options.rule or (
         "gauss_legendre_cubed" if options.baseline == "zero" else "gauss_legendre"
@@ -91,7 +92,7 @@ def integrated_gradients(case: Case, options: Options) -> Scores:
         total = _summed(case, path, *quadrature.RULES[rule](int(options.steps or 0)))
     ends = path.values([0.0, 1.0])
     base = ends[0]
-    if two_legs and not torch.equal(start, baseline):
+    if two_legs:
         base = case.scorer.outputs(baseline, case.rows)
         total[..., 0] = ends[0] - base
     return Scores(total, ends[1], base)
@@ -109,7 +110,10 @@ def _summed(case: Case, path: Path, places: np.ndarray, weights: np.ndarray) -> 
 
 def _adapted(case: Case, path: Path, options: Options) -> torch.Tensor:
     """As many points as the tolerance takes, or until there are `max_steps`; one example."""
-    assert len(case.features) == 1
+    if len(case.features) != 1:
+        raise InputError(
+            f"steps=auto takes one example at a time, not {len(case.features)}: points differ."
+        )
     seen: dict[float, torch.Tensor] = {}
 
     def evaluate(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

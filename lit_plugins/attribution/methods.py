@@ -108,7 +108,7 @@ _REPLACE = {"baseline": "zero", "baseline_text": None, "perturb": "replace"}
 _SENTENCES = _REPLACE | {"segment": "sentence", "template": "hold"}
 _SAMPLED = _SENTENCES | {"seed": 0}
 
-OCCLUSION_WINDOW = 3  # or all segments, if there are fewer
+OCCLUSION_WINDOW = 2  # or all segments, if there are fewer
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -280,10 +280,10 @@ METHODS: dict[str, Method] = {
             units="{}",
             cost=_each_segment,
             by_position=False,
-            defaults=_SENTENCES | {"perturb": "delete"},
+            defaults=_SENTENCES | {"perturb": "delete", "segment": "word"},
             description=(
-                "What the score loses when a sentence, line, paragraph or few-shot example is "
-                "deleted from the text (Li et al. 2016, arXiv 1612.08220, eq. 1)."
+                "What the score loses when a word, or a sentence, line, paragraph or few-shot "
+                "example, is deleted from the text (Li et al. 2016, arXiv 1612.08220, eq. 1)."
             ),
         ),
         Method(

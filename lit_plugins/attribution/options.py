@@ -101,6 +101,15 @@ class Options(BaseModel):
                 "a foil is compared with the target as a whole: leave each out, or use runner_up, "
                 "which has a foil for each token"
             )
+        if self.rule is not None and self.steps == "auto":
+            raise ValueError(
+                f"rule={self.rule} is for a fixed number of steps: give steps=50, say, or leave "
+                "rule out"
+            )
+        if isinstance(self.steps, int) and (self.tolerance or self.max_steps):
+            raise ValueError(
+                "tolerance and max_steps are for steps=auto: leave them out, or leave steps out"
+            )
         if self.window and self.stride and self.stride > self.window:
             raise ValueError(
                 f"stride is {self.stride}, window {self.window}: segments would be left out. "
@@ -150,4 +159,6 @@ def _implied(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
         implied["baseline"] = "text"
     if "pattern" in given:
         implied["segment"] = "regex"
+    if isinstance(given.get("steps"), int):
+        implied |= {"tolerance": None, "max_steps": None}
     return implied

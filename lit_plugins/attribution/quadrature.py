@@ -36,7 +36,10 @@ def riemann_middle(steps: int) -> Nodes:
 
 
 def riemann_trapezoid(steps: int) -> Nodes:
-    """Captum's: `steps` points, both ends among them, the ends weighed half."""
+    """`steps` points, both ends among them, the ends weighed half.
+
+    The points are Captum's; its weights sum to (steps - 1) / steps.
+    """
     if steps == 1:
         return np.zeros(1), np.ones(1)
     weights = np.full(steps, 1 / (steps - 1))

@@ -11,6 +11,7 @@ import torch
 from lit_plugins.attribution import baselines
 from lit_plugins.attribution.bridge import Branch, Scorer
 from lit_plugins.attribution.case import Case
+from lit_plugins.attribution.deletion import Deletion
 from lit_plugins.attribution.explanation import Segment
 from lit_plugins.attribution.options import Options
 from lit_plugins.attribution.perturbation import players_of
@@ -144,11 +145,14 @@ def build(
     asked = [replace(question, mask=mask) for question, mask in zip(questions, masks, strict=True)]
     case, found = _fill(model, scorer, scorer.features(), asked, options)
 
-    def without(row: int, kept: torch.Tensor) -> torch.Tensor:
-        foils = None if batch.foils is None else batch.foils[row]
-        return _deleted(model, task, asked[row], found[row], kept, scorer, foils)
-
-    case.without = without
+    deletions = [
+        Deletion(
+            model, task, one.text.ids, one.mask, found[row],
+            None if batch.foils is None else batch.foils[row], scorer,
+        )
+        for row, one in enumerate(asked)
+    ]  # fmt: skip
+    case.without = lambda row, kept: deletions[row].outputs(kept)
     return case, found, shown
 
 
@@ -179,15 +183,13 @@ def _two_texts(
     features = baselines.embeddings(model, before)
     case, found = _fill(model, scorer, features, [common], options)
 
-    def without(row: int, kept: torch.Tensor) -> torch.Tensor:
-        return torch.stack(
-            [
-                sign * _deleted(model, task, side, found[0], kept, scorer, None)
-                for side, sign in sides
-            ]
-        ).sum(0)
-
-    case.without = without
+    deletions = [
+        (Deletion(model, task, side.text.ids, side.mask, found[0], None, scorer), sign)
+        for side, sign in sides
+    ]
+    case.without = lambda row, kept: torch.stack(
+        [sign * deletion.outputs(kept) for deletion, sign in deletions]
+    ).sum(0)
     return case, found, [against.shown]
 
 
@@ -224,48 +226,6 @@ def _fill(
         model, [question.text for question in questions], features, options
     )
     return case, found
-
-
-def _deleted(
-    model: LanguageModel,
-    task: CausalLM,
-    question: Question,
-    found: Sequence[Segment],
-    kept: torch.Tensor,
-    like: Scorer,
-    foils: np.ndarray | None,
-) -> torch.Tensor:
-    """Outputs (n, outputs) of a text without the tokens of the segments that are not kept."""
-    ids = np.asarray(question.text.ids)
-    texts, masks = [], []
-    for row in kept.numpy():
-        stays = np.ones(len(ids), bool)
-        for segment, stay in zip(found, row, strict=True):
-            stays[segment.start : segment.stop] = stay
-        left, mask = tuple(int(one) for one in ids[stays]), question.mask[stays]
-        if not stays[: question.asked[0]].any():
-            nothing = model.tokenizer.nothing
-            if not nothing:
-                raise InputError(
-                    "perturb=delete leaves nothing in front of the target, and this model has no "
-                    "token to start from. Use perturb=replace."
-                )
-            left, mask = (*nothing, *left), np.concatenate([np.zeros(len(nothing)), mask])
-        texts.append(Text(left, 0, slice(0, 0)))
-        masks.append(mask)
-    made: list[torch.Tensor | None] = [None] * len(texts)
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place].ids))
-    # Texts of similar length go together, so that little of a pass is padding.
-    for first in range(0, len(order), like.points_per_pass):
-        group = order[first : first + like.points_per_pass]
-        batch = model.encode([texts[place] for place in group], [masks[place] for place in group])
-        if foils is not None:
-            batch = replace(batch, foils=np.tile(foils, (len(group), 1)))
-        scorer = Scorer(model, task, [Branch(batch)], like.points_per_pass, like.watch)
-        outputs = scorer.outputs(scorer.features(), torch.arange(len(group)))
-        for place, values in zip(group, outputs, strict=True):
-            made[place] = values
-    return torch.stack([one for one in made if one is not None])
 
 
 def _foils_shown(model: LanguageModel, batch: Batch, row: int) -> str:

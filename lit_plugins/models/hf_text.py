@@ -60,6 +60,39 @@ class HFCausalLM(LanguageModel):
         """See LanguageModel."""
         return self._rows(batch, input_ids=self._tensor(batch.token_ids))
 
+    def remember(self, ids: Sequence[int]) -> Any | None:
+        """See LanguageModel: keys and values of each layer, (1, heads, tokens, dim)."""
+        # Without the model's config: a sliding layer would forget what is outside its window.
+        cache = transformers.DynamicCache()
+        with torch.no_grad(), _head_sees(self._head, lambda states: states[:, :1]):
+            made = self.model(
+                input_ids=self._tensor([list(ids)]), use_cache=True, past_key_values=cache
+            )
+        kept = getattr(made, "past_key_values", None)
+        if not isinstance(kept, transformers.DynamicCache):
+            return None
+        each: list[Any] = list(kept.layers)
+        layers = [(layer.keys, layer.values) for layer in each]
+        whole = all(keys is not None and keys.shape[-2] == len(ids) for keys, _ in layers)
+        return layers if whole and layers else None
+
+    def logits_after(self, remembered: Any, start: int, batch: Batch) -> torch.Tensor:
+        """See LanguageModel."""
+        cache = transformers.DynamicCache()
+        for number, (keys, values) in enumerate(remembered):
+            cache.update(keys[..., :start, :], values[..., :start, :], number)
+        rows = self._tensor(batch.rows - start)
+
+        def pick_rows(states: torch.Tensor) -> torch.Tensor:
+            return states.gather(1, rows.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+        with _head_sees(self._head, pick_rows):
+            return self.model(
+                input_ids=self._tensor(batch.token_ids[:, start:]),
+                use_cache=True,
+                past_key_values=cache,
+            ).logits
+
     def final_states(self, batch: Batch) -> torch.Tensor:
         """See LanguageModel."""
         seen = []

@@ -8,6 +8,7 @@ positions that predict a target token.
 from __future__ import annotations
 
 import abc
+import functools
 import logging
 import threading
 from collections import OrderedDict
@@ -136,6 +137,20 @@ class LanguageModel(abc.ABC):
     @abc.abstractmethod
     def logits_of_ids(self, batch: Batch) -> Any:
         """The same computed by the uncut model, from token ids: the reference for the cut."""
+
+    def remember(self, ids: Sequence[int]) -> Any | None:
+        """What the model knows of a text behind each of its tokens, for `logits_after`.
+
+        None if it cannot go on from the middle of a text.
+        """
+        return None
+
+    def logits_after(self, remembered: Any, start: int, batch: Batch) -> Any:
+        """As `logits_of_ids` of one text that begins with the same `start` tokens.
+
+        All its rows are at `start` or behind; only the tokens from there on are computed.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def final_states(self, batch: Batch) -> Any:
@@ -382,6 +397,34 @@ class LanguageModel(abc.ABC):
                 )
         return means
 
+    @functools.cached_property
+    def can_go_on(self) -> bool:
+        """Whether `logits_after` gives what the whole text gives; tried out once."""
+        text, batch = self._short_text()
+        try:
+            with self.lock, self.backend.no_grad():
+                remembered = self.remember(text.ids)
+                if remembered is None:
+                    return False
+                last = replace(
+                    batch,
+                    rows=batch.rows[:, -1:],
+                    targets=batch.targets[:, -1:],
+                    target_mask=batch.target_mask[:, -1:],
+                )
+                whole = self.backend.to_numpy(self.logits_of_ids(last))
+                rest = self.backend.to_numpy(self.logits_after(remembered, 1, last))
+        except Exception as error:  # whatever a family without such a cache leads to
+            _log.info("%s cannot go on from the middle of a text: %s", self.description, error)
+            return False
+        return bool(np.abs(whole - rest).max() <= 1e-3 * np.abs(whole).max())
+
+    def _short_text(self) -> tuple[Text, Batch]:
+        """A text of four tokens at most, with a row for each but the last."""
+        ids = (*self.tokenizer.start, *self.tokenizer.encode("One two, three."))[:4]
+        text = Text(tuple(ids), 0, slice(0, len(ids)))
+        return text, self.encode([text], [[1.0] * len(ids)])
+
     # The cut.
 
     def check_cut(self) -> None:
@@ -390,9 +433,7 @@ class LanguageModel(abc.ABC):
         Explanations are gradients at the embeddings: where a model also uses the token ids
         further on, they would look plausible and be wrong. Costs three passes over four tokens.
         """
-        ids = (*self.tokenizer.start, *self.tokenizer.encode("One two, three."))[:4]
-        text = Text(tuple(ids), 0, slice(0, len(ids)))
-        batch = self.encode([text], [[1.0] * len(ids)])
+        _, batch = self._short_text()
         with self.lock, self.backend.no_grad():
             features = self.features(batch)
             whole = self.backend.to_numpy(self.logits_of_ids(batch))

@@ -262,7 +262,8 @@ def test_out_of_memory_of_a_language_model(name, options, monkeypatch):
         _close(one.scores, other.scores)
         assert one.foil == other.foil
 
-    monkeypatch.setattr(model, "logits", lambda *_: _raise(torch.OutOfMemoryError("none")))
+    for name_ in ("logits", "logits_after", "logits_of_ids"):
+        monkeypatch.setattr(model, name_, lambda *_: _raise(torch.OutOfMemoryError("none")))
     with pytest.raises(InputError, match="not enough memory"):
         Explainer(model).explain("the mat", " no", method=name, **chosen)
 

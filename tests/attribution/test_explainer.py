@@ -72,6 +72,13 @@ def calls(model, monkeypatch):
         return own(features, batch)
 
     monkeypatch.setattr(model, "logits", logits)
+    after = model.logits_after
+
+    def logits_after(remembered, start, batch):
+        made.append(len(batch.rows))
+        return after(remembered, start, batch)
+
+    monkeypatch.setattr(model, "logits_after", logits_after)
     return made
 
 
@@ -111,7 +118,7 @@ def test_a_span_can_be_said_in_four_ways(model):
     mask = np.zeros(len(text.ids))
     mask[begin : begin + 3] = 1
     for spans in (("mat", (begin, begin + 3), mask, list(mask)),):
-        made = [Explainer(model).explain(PROMPT, TARGET, span) for span in spans]
+        made = [Explainer(model).explain(PROMPT, TARGET, span, method="grad_l2") for span in spans]
         for one in made:
             assert one.targets == (begin, begin + 1, begin + 2)
             _close(one.value, _logprobs(text.ids, one.targets).sum().item())
@@ -293,9 +300,10 @@ def test_a_call_that_fails_leaves_nothing_wrong_in_the_memory(model, explainer, 
     with monkeypatch.context() as patched:
         patched.setattr(model, "logits", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            explainer.explain(PROMPT, TARGET)
-    made = explainer.explain(PROMPT, TARGET)
-    _close(made.scores, Explainer(model).explain(PROMPT, TARGET).scores)
+            explainer.explain(PROMPT, TARGET, method="grad_l2")
+    made = explainer.explain(PROMPT, TARGET, method="grad_l2")
+    fresh = Explainer(model).explain(PROMPT, TARGET, method="grad_l2")
+    _close(made.scores, fresh.scores)
 
 
 def test_requests_come_back_in_their_order_and_once(explainer, calls):
@@ -305,7 +313,8 @@ def test_requests_come_back_in_their_order_and_once(explainer, calls):
     assert made[1] is made[3]
     assert sum(calls) == 3
     for request, one in zip(requests, made, strict=True):
-        _close(one.scores, Explainer(explainer.model).explain(request.prompt, " the").scores)
+        fresh = Explainer(explainer.model)
+        _close(one.scores, fresh.explain(request.prompt, " the", method="grad_l2").scores)
     assert explainer.explain_all([]) == []
 
 
@@ -619,7 +628,9 @@ def test_deleting_by_hand(model):
 def test_deleting_everything_leaves_the_token_for_nothing():
     model = _model("gpt2", tiny.byte_level_tokenizer())
     module = _module("gpt2")
-    made = Explainer(model).explain("the cat", " sat", method="leave_one_out", template="keep")
+    made = Explainer(model).explain(
+        "the cat", " sat", method="leave_one_out", segment="sentence", template="keep"
+    )
     assert len(made.segments) == 1
     text = model.text("the cat", " sat")
     ids = [*model.tokenizer.nothing, *text.ids[text.target_start :]]
@@ -805,7 +816,7 @@ def test_an_explanation_cannot_be_changed(model, name):
     assert len(made.scores) == len(made.segments)
     assert made.options.output == "logprob"
     for key, value in METHODS[name].defaults.items():
-        if key not in FEW.get(name, {}):
+        if key not in (*FEW.get(name, {}), "tolerance", "max_steps"):
             assert getattr(made.options, key) == value
     for values in (made.scores, made.value, made.baseline_value):
         if values is not None:
@@ -865,3 +876,46 @@ def test_top_is_ordered_by_size(explainer):
     sizes = [abs(score) for _, score in top]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == pytest.approx(np.abs(made.scores).max())
+
+
+def test_a_kept_gradient_fits_a_shorter_text(explainer):
+    """The pass that it came from covered the rest of the target too."""
+    span = explainer.model.text(PROMPT, TARGET).target_start
+    explainer.explain(PROMPT, TARGET, span, method="grad_l2")
+    explainer.explain("the dog", " ate", method="grad_l2")
+    made = explainer.explain(PROMPT, TARGET, span, method="grad_dot_input")
+    fresh = Explainer(explainer.model).explain(PROMPT, TARGET, span, method="grad_dot_input")
+    size = min(made.scores.shape[-1], fresh.scores.shape[-1])
+    _close(made.scores[:size], fresh.scores[:size])
+    assert not np.any(fresh.scores[size:])
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "mistral", "bloom", "opt"])
+def test_deletion_goes_on_from_the_first_change(family, monkeypatch):
+    """What is in front of a deleted segment is computed once, and the scores are the same."""
+    model = tiny.hf_model(family)
+    assert model.can_go_on
+    options = {"method": "leave_one_out", "segment": "word", "each": True}
+    starts = []
+    after = model.logits_after
+
+    def logits_after(remembered, start, batch):
+        starts.append(start)
+        return after(remembered, start, batch)
+
+    monkeypatch.setattr(model, "logits_after", logits_after)
+    made = Explainer(model).explain(PROMPT, TARGET, **options)
+    assert len(set(starts)) >= len(made.segments) - 1
+    monkeypatch.setattr(type(model), "can_go_on", False)
+    expected = Explainer(model).explain(PROMPT, TARGET, **options)
+    _close(made.scores, expected.scores, 1e-4)
+    assert (made.forward, made.backward) == (expected.forward, expected.backward)
+
+
+def test_a_model_whose_cache_lies_does_not_go_on(monkeypatch):
+    model = tiny.hf_model("llama")
+    own = model.logits_after
+    monkeypatch.setattr(
+        model, "logits_after", lambda remembered, start, batch: own(remembered, start, batch) + 1
+    )
+    assert not model.can_go_on

@@ -101,7 +101,7 @@ def test_each_method_takes_its_own_options_and_no_others(name):
         if option in COMMON:
             continue
         assert option in VALID, "give the new option a valid value here"
-        given = {option: VALID[option]}
+        given = {option: VALID[option]} | ({"steps": 5} if option == "rule" else {})
         if option in defaults:
             chosen = resolve(name, defaults, given)
             assert getattr(chosen, option) == VALID[option]
@@ -113,6 +113,16 @@ def test_each_method_takes_its_own_options_and_no_others(name):
         assert getattr(chosen, key) == value
     # None is "not given".
     assert resolve(name, defaults, dict.fromkeys(Options.model_fields)) == chosen
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"rule": "riemann_left"}, {"steps": 5, "max_steps": 9}, {"steps": 5, "tolerance": 0.1}],
+)
+def test_what_would_be_ignored_is_refused(given):
+    row = METHODS["integrated_gradients"]
+    with pytest.raises(InputError, match=r"fixed number of steps|are for steps=auto"):
+        resolve(row.name, row.defaults, given)
 
 
 def test_an_option_given_implies_others():
@@ -155,7 +165,7 @@ def test_an_option_given_implies_others():
         ("occlusion", {"window": 0}, "window is 0"),
         ("occlusion", {"stride": 0}, "stride is 0"),
         ("occlusion", {"window": 2, "stride": 3}, "stride is 3, window 2: .*left out"),
-        ("occlusion", {"stride": 4}, "stride is 4, window 3"),
+        ("occlusion", {"stride": 4}, "stride is 4, window 2"),
         ("occlusion", {"window": 10**6}, "window is 1000000, but the text has"),
         ("lime", {"segment": "chapter"}, "segment is 'chapter': .*'sentence'"),
         ("lime", {"perturb": "burn"}, "perturb is 'burn'"),

@@ -271,6 +271,38 @@ def test_file_elsewhere_is_refused(team, shared, page):
     keep(page, "10-refused")
 
 
+def test_methods_in_salience_maps(team, page):
+    """Cheap methods run by themselves; any other at a click, and a bad setting is one line."""
+    page.goto(f"{team.url}?models=smollm2&dataset=chat")
+    expect(rows(page)).to_have_count(6, timeout=LOADING)
+    rows(page).first.click()
+    page.get_by_text("Methods", exact=True).click()
+    cheap = page.locator("[id='gradient x input']")
+    expect(cheap).to_contain_text("scores in nats", timeout=GENERATION)
+    expect(cheap).to_contain_text("logprob -")
+    colours = cheap.locator(".salient-token").evaluate_all(
+        "elements => elements.map(element => getComputedStyle(element).backgroundColor)"
+    )
+    assert len(set(colours)) > 3
+    one = page.locator("[id='leave one segment out']")
+    one.scroll_into_view_if_needed()
+    expect(one).not_to_contain_text("logprob")  # nothing expensive unasked
+    one.get_by_text("expand_more").last.click()
+    expect(one).to_contain_text("0 backward passes", timeout=SALIENCE)
+    keep(page, "methods")
+    with page.expect_response(re.compile("get_interpretations"), timeout=SALIENCE) as info:
+        one.get_by_text("settings").click()
+        one.locator("lit-interpreter-controls .control-holder", has_text="foil").first.locator(
+            "input"
+        ).fill("zzz")
+        one.locator("lit-interpreter-controls", has_text="explained part").locator(
+            ".control-holder", has_text="explained part"
+        ).locator("input").fill("elephant")
+        one.get_by_role("button", name="Apply").click()
+    assert info.value.status == 400
+    assert "span 'elephant' is not in the target" in info.value.text()
+
+
 def test_failing_request_is_one_line(team, page):
     page.goto(f"{team.url}?models=broken")
     expect(error_bar(page)).to_contain_text("no-such-model")

@@ -51,7 +51,7 @@ def run(interpreter, model, example=EXAMPLE, outputs=None, **config):
 
 def cheap(method, **config):
     """Few passes: the dialog's text boxes send text."""
-    few = {"steps": "3", "max_steps": "9", "samples": "3"}
+    few = {"steps": "3", "samples": "3"}
     return {key: value for key, value in few.items() if key in method.defaults} | config
 
 
