@@ -131,7 +131,7 @@ def test_a_span_can_be_said_in_four_ways(model):
     assert Explainer(model).explain(PROMPT, TARGET, "no").targets == (begin - 3, begin - 2)
     assert Explainer(model).explain(PROMPT, TARGET, " no").targets == (begin - 3, begin - 2)
     assert Explainer(model).explain(PROMPT, TARGET).targets == tuple(_target_places(text))
-    within_prompt = Explainer(model).explain(PROMPT, TARGET, (2, 4))
+    within_prompt = Explainer(model).explain(PROMPT, TARGET, (2, 4), method="grad_l2")
     assert within_prompt.targets == (2, 3)
     assert len(within_prompt.segments) == 3
 

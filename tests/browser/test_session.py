@@ -286,7 +286,7 @@ def test_methods_in_salience_maps(team, page):
     assert len(set(colours)) > 3
     one = page.locator("[id='leave one segment out']")
     one.scroll_into_view_if_needed()
-    expect(one).not_to_contain_text("logprob")  # nothing expensive unasked
+    expect(one).not_to_contain_text("backward passes")  # nothing expensive unasked
     one.get_by_text("expand_more").last.click()
     expect(one).to_contain_text("0 backward passes", timeout=SALIENCE)
     keep(page, "methods")
@@ -301,6 +301,8 @@ def test_methods_in_salience_maps(team, page):
         one.get_by_role("button", name="Apply").click()
     assert info.value.status == 400
     assert "span 'elephant' is not in the target" in info.value.text()
+    expect(error_bar(page)).to_be_visible()
+    page.lit_errors.clear()  # LIT leaves it to the browser's console as well
 
 
 def test_failing_request_is_one_line(team, page):
