@@ -94,10 +94,10 @@ class Scorer:
         def work(part: slice) -> torch.Tensor:
             with self.model.backend.no_grad():
                 return self._sum(
-                    self._parts(branch, points[part], rows[part]) for branch in self.branches
+                    self._outputs(branch, points[part], rows[part]) for branch in self.branches
                 )
 
-        return torch.cat([made for _, made in self._chunks(len(points), work, backward=0)])
+        return torch.cat([made for _, made in self._chunks(len(points), work)])
 
     def gradients(
         self, points: torch.Tensor, rows: torch.Tensor, reduce: Reduce, output: int | None = None
@@ -110,12 +110,16 @@ class Scorer:
 
         def work(part: slice) -> tuple[torch.Tensor, torch.Tensor, int]:
             recordings = [
-                self._record(branch, points[part], rows[part]) for branch in self.branches
+                self._record(
+                    self._points(branch, points[part], rows[part]),
+                    branch.batch.take(rows[part].numpy()),
+                )
+                for branch in self.branches
             ]
             return self._pull(recordings, rows[part], part, points.shape[1:], reduce, output, True)
 
         made = []
-        for _, (outputs, reduced, vectors) in self._chunks(len(points), work, backward=None):
+        for _, (outputs, reduced, vectors) in self._chunks(len(points), work):
             made.append((outputs, reduced))
             self.watch.tick(0, len(outputs) * vectors * len(self.branches))
         return torch.cat([one[0] for one in made]), torch.cat([one[1] for one in made], dim=1)
@@ -132,7 +136,7 @@ class Scorer:
                 return model.backend.top_others(logits, batch.targets)
 
         count = len(branch.batch.targets)
-        return np.concatenate([made for _, made in self._chunks(count, work, backward=0)])
+        return np.concatenate([made for _, made in self._chunks(count, work)])
 
     def record(self) -> Recording:
         """One pass of the examples themselves, to be kept for `gradients_of`."""
@@ -140,11 +144,11 @@ class Scorer:
         features = self._like(branch)
 
         def work(part: slice) -> Recording:
-            return self._recorded(branch.batch, features)
+            return self._record(features, branch.batch)
 
         batch = int(features.shape[0])
         self.points_per_pass = max(self.points_per_pass, batch)
-        [(_, recording)] = self._chunks(batch, work, backward=0)
+        [(_, recording)] = self._chunks(batch, work)
         return recording
 
     def gradients_of(
@@ -171,8 +175,7 @@ class Scorer:
         outputs = []
         for branch in self.branches:
             batch = branch.batch.take(rows.numpy())
-            logits = self.model.logits(self._points(branch, points, rows), batch)
-            parts = self.task.parts(logits, batch, self.model.backend)
+            parts = self._parts(self._points(branch, points, rows), batch)
             outputs.append(branch.sign * self.task.outputs(parts, batch))
         return self._sum(outputs)
 
@@ -183,21 +186,17 @@ class Scorer:
             points = torch.cat([points, branch.tail[rows].to(points)], dim=1)
         return self.model.backend.from_torch(points, like=self._like(branch))
 
-    def _parts(self, branch: Branch, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        batch = branch.batch.take(rows.numpy())
-        logits = self.model.logits(self._points(branch, points, rows), batch)
-        parts = self.model.backend.to_torch(self.task.parts(logits, batch, self.model.backend))
-        return branch.sign * self.task.outputs(parts, batch)
+    def _parts(self, features: Any, batch: Any) -> Any:
+        """The task's parts of features, in the framework's own arrays."""
+        return self.task.parts(self.model.logits(features, batch), batch, self.model.backend)
 
-    def _record(self, branch: Branch, points: torch.Tensor, rows: torch.Tensor) -> Recording:
+    def _outputs(self, branch: Branch, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         batch = branch.batch.take(rows.numpy())
-        return self._recorded(batch, self._points(branch, points, rows))
+        parts = self._parts(self._points(branch, points, rows), batch)
+        return branch.sign * self.task.outputs(self.model.backend.to_torch(parts), batch)
 
-    def _recorded(self, batch: Any, features: Any) -> Recording:
-        backend = self.model.backend
-        return backend.record(
-            lambda moved: self.task.parts(self.model.logits(moved, batch), batch, backend), features
-        )
+    def _record(self, features: Any, batch: Any) -> Recording:
+        return self.model.backend.record(lambda moved: self._parts(moved, batch), features)
 
     def _pull(
         self,
@@ -270,9 +269,8 @@ class Scorer:
     def _sum(values: Any) -> torch.Tensor:
         return torch.stack(list(values)).sum(0)
 
-    def _chunks(
-        self, count: int, work: Callable[[slice], T], backward: int | None
-    ) -> Iterator[tuple[slice, T]]:
+    def _chunks(self, count: int, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+        """What `work` makes of each chunk of so many points; smaller ones where memory runs out."""
         done = 0
         while done < count:
             self.watch.check()

@@ -50,8 +50,7 @@ class Deletion:
         left = [self._without(row) for row in kept.numpy()]
         # On a CPU, where a batch is hardly faster than its texts one by one, it pays to compute
         # no more of a text than what is behind its first change.
-        device = getattr(getattr(self._model, "model", None), "device", None)
-        if getattr(device, "type", "") == "cpu" and self._model.can_go_on:
+        if self._model.on_cpu and self._model.can_go_on:
             return torch.cat([self._gone_on(text, mask) for text, mask in left])
         made: dict[int, torch.Tensor] = {}
         for group in self._groups([text for text, _ in left]):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lit_plugins.attribution import findings
+from lit_plugins.attribution import findings, methods
 from lit_plugins.attribution.bridge import Branch, Scorer
 from lit_plugins.attribution.case import Case, Scores
 from lit_plugins.attribution.cost import Calibration, Estimate, Passes, Size, in_words
@@ -27,9 +27,7 @@ from lit_plugins.attribution.watch import Watch
 from lit_plugins.backends import Recording
 from lit_plugins.errors import InputError
 from lit_plugins.models.language_model import LanguageModel, Text
-from lit_plugins.models.tokens import SPACE
 from lit_plugins.tasks import UNITS, CausalLM
-from lit_plugins.toml_file import did_you_mean
 
 # What finds planted causes best: docs/which-method.md.
 DEFAULT_METHOD = "leave_one_out"
@@ -161,10 +159,7 @@ class Explainer:
     # Requests.
 
     def _method(self, name: str, given: Mapping[str, Any]) -> tuple[Method, Options]:
-        if not isinstance(name, str) or name not in METHODS:
-            hint = did_you_mean(name, METHODS) if isinstance(name, str) else ""
-            raise InputError(f"Unknown method {name!r:.80}.{hint} Available: {', '.join(METHODS)}.")
-        row = METHODS[name]
+        row = methods.find(name)
         return row, resolve(name, row.defaults, given)
 
     def _question(self, request: Request) -> Question:
@@ -214,7 +209,7 @@ class Explainer:
 
     def _find(self, text: Text, span: str) -> slice:
         """The target's tokens that a text in it covers."""
-        shown = [piece.replace(SPACE, " ") for piece in self.model.shown_tokens(text)]
+        shown = self.model.plain_tokens(text)
         target = "".join(shown[text.target_start :])
         begin = target.find(span) if span else -1
         if begin < 0:
@@ -235,9 +230,7 @@ class Explainer:
     def tokens_per_pass(self) -> int:
         """How many tokens go through the model together."""
         if self._tokens_per_pass is None:
-            device = getattr(getattr(self.model, "model", None), "device", None)
-            on_cpu = getattr(device, "type", "cpu") == "cpu"
-            self._tokens_per_pass = 1024 if on_cpu else 16384
+            self._tokens_per_pass = 1024 if self.model.on_cpu else 16384
         return self._tokens_per_pass
 
     def _size(self, row: Method, options: Options, question: Question) -> tuple[Size, int]:
@@ -271,11 +264,11 @@ class Explainer:
         """Raise InputError if the questions together would take too long."""
         seconds = 0.0
         for question in questions:
-            passes, _ = self._passes_of(row, options, question)
+            passes, tokens = self._passes_of(row, options, question)
             watch.expected += int(passes.forward + passes.backward)
             if passes.forward + passes.backward <= FREE_PASSES:
                 continue
-            estimate = self._estimate(row, options, question)
+            estimate = self._calibration.estimate(passes, tokens, self.tokens_per_pass)
             seconds += estimate.seconds
             if seconds > self.limit_seconds:
                 raise InputError(
@@ -397,10 +390,7 @@ class Explainer:
                 f"The score explained is not a finite number ({float(value.flat[0])}): the model's "
                 "weights are damaged, or overflow in its dtype. Load it with dtype=float32."
             )
-        error = None
-        if row.additive and base is not None:
-            with np.errstate(invalid="ignore"):
-                error = findings.convergence_error(scores, value, base)
+        error = findings.convergence_error(row, scores, value, base)
         scores = _sum_segments(scores, found) if row.by_position else scores[:, : len(found)]
         warned = [
             *case.warnings,
@@ -408,7 +398,10 @@ class Explainer:
         ]
         if error is not None and not np.isfinite(error):
             error = None
-        scores = np.where(np.isfinite(scores), scores, 0.0)
+        notes = dict(case.notes)
+        if not np.isfinite(scores).all():
+            notes["not_finite"] = int((~np.isfinite(scores)).sum())
+            scores = np.where(np.isfinite(scores), scores, 0.0)
         text = question.text
         if options.template == "drop":
             scores = _without_scaffolding(scores, found, text)
@@ -433,7 +426,7 @@ class Explainer:
             seconds=spent[0],
             forward=spent[1],
             backward=spent[2],
-            notes=dict(case.notes),
+            notes=notes,
         )
 
     def _from_matrix(self, row: Method, options: Options, question: Question) -> Explanation | None:
@@ -457,9 +450,7 @@ class Explainer:
         value = weights @ matrix.value[places]
         base = None if matrix.baseline_value is None else weights @ matrix.baseline_value[places]
         values, bases = np.array([value]), None if base is None else np.array([base])
-        error = None
-        if row.additive and bases is not None:
-            error = findings.convergence_error(scores[None], values, bases)
+        error = findings.convergence_error(row, scores[None], values, bases)
         return replace(
             matrix,
             options=options,

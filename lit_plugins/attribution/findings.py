@@ -13,18 +13,21 @@ SATURATED = 0.999
 
 
 def convergence_error(
-    scores: np.ndarray, value: np.ndarray, baseline_value: np.ndarray
+    method: Method, scores: np.ndarray, value: np.ndarray, baseline_value: np.ndarray | None
 ) -> float | None:
     """|sum of scores - difference| / |difference|, the largest of the targets.
 
-    `scores` (outputs, segments), `value` and `baseline_value` (outputs,). None where no output
-    differs from that of the baseline.
+    `scores` (outputs, segments), `value` and `baseline_value` (outputs,). None for a method whose
+    scores should not sum to the difference, and where no output differs from that of the baseline.
     """
+    if not method.additive or baseline_value is None:
+        return None
     difference = value.astype(float) - baseline_value
     counts = np.abs(difference) > NEARLY_ZERO * np.maximum(np.abs(value), np.abs(baseline_value))
     if not counts.any():
         return None
-    missed = np.abs(scores.astype(float).sum(-1) - difference)
+    with np.errstate(invalid="ignore"):  # scores may be infinite
+        missed = np.abs(scores.astype(float).sum(-1) - difference)
     return float((missed[counts] / np.abs(difference[counts])).max())
 
 
@@ -45,13 +48,10 @@ def warnings(
             "as 0: the model overflows in its backward pass. Load it with dtype=float32."
         )
     largest = float(np.abs(scores[finite]).max()) if finite.any() else 0.0
-    if (
-        scores.size
-        and finite.any()
-        and largest <= NEARLY_ZERO * max(1.0, float(np.abs(value).max()))
-    ):
+    zero = NEARLY_ZERO * _scale(options, value)
+    if scores.size and finite.any() and largest <= zero:
         found.append(_zero(method, options, value, baseline_value))
-    if method.additive and baseline_value is not None and error is None and largest > NEARLY_ZERO:
+    if method.additive and baseline_value is not None and error is None and largest > zero:
         found.append(
             "The score at the baseline is that at the input, so there is no difference to explain: "
             "the scores cancel each other. Choose another baseline."
@@ -64,6 +64,12 @@ def warnings(
             "input, so small scores do not mean that nothing matters. Take output=logprob or logit."
         )
     return found
+
+
+def _scale(options: Options, value: np.ndarray) -> float:
+    """What a score is large or small beside: a probability may itself be tiny."""
+    largest = float(np.abs(value).max())
+    return largest if options.output == "prob" else max(1.0, largest)
 
 
 def _zero(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lit_plugins.attribution.cost import Passes, Size
-from lit_plugins.attribution.options import Options
+from lit_plugins.attribution.options import OCCLUSION_WINDOW, Options
+from lit_plugins.errors import InputError
+from lit_plugins.toml_file import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,6 @@ class Method:
 
     def function(self) -> Callable[..., Any]:
         """What `run` names."""
-        import importlib
-
         module, _, name = self.run.partition(":")
         found = importlib.import_module(f"lit_plugins.attribution.{module}")
         return getattr(found, name)
@@ -107,8 +108,6 @@ _REPLACE = {"baseline": "zero", "baseline_text": None, "perturb": "replace"}
 # Every coalition costs a pass: sentences, not tokens, unless asked for.
 _SENTENCES = _REPLACE | {"segment": "sentence", "template": "hold"}
 _SAMPLED = _SENTENCES | {"seed": 0}
-
-OCCLUSION_WINDOW = 2  # or all segments, if there are fewer
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -336,6 +335,15 @@ METHODS: dict[str, Method] = {
 }
 
 CHEAP = tuple(name for name, method in METHODS.items() if method.cheap)
+
+
+def find(name: str) -> Method:
+    """The method of that name. Raises InputError."""
+    if not isinstance(name, str) or name not in METHODS:
+        hint = did_you_mean(name, METHODS) if isinstance(name, str) else ""
+        raise InputError(f"Unknown method {name!r:.80}.{hint} Available: {', '.join(METHODS)}.")
+    return METHODS[name]
+
 
 # What is computed when nobody says what: both see the same single pass.
 UNASKED = ("grad_l2", "grad_dot_input")

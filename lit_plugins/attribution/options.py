@@ -25,7 +25,7 @@ Perturb = Literal["replace", "delete"]
 Path = Literal["straight", "two_legs"]
 Template = Literal["keep", "hold", "drop"]
 
-BASELINES = get_args(Baseline)
+OCCLUSION_WINDOW = 2  # segments, if none is asked for; or all, if there are fewer
 SEGMENTS = get_args(SegmentUnit)
 
 
@@ -110,9 +110,10 @@ class Options(BaseModel):
             raise ValueError(
                 "tolerance and max_steps are for steps=auto: leave them out, or leave steps out"
             )
-        if self.window and self.stride and self.stride > self.window:
+        window = self.window or OCCLUSION_WINDOW
+        if self.stride and self.stride > window:
             raise ValueError(
-                f"stride is {self.stride}, window {self.window}: segments would be left out. "
+                f"stride is {self.stride}, window {window}: segments would be left out. "
                 "Expected a stride of a window's width at most"
             )
         return self

@@ -17,8 +17,7 @@ from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr._core.lime import get_exp_kernel_similarity_function
 
 from lit_plugins.attribution.case import Case, Scores
-from lit_plugins.attribution.methods import OCCLUSION_WINDOW
-from lit_plugins.attribution.options import Options
+from lit_plugins.attribution.options import OCCLUSION_WINDOW, Options
 from lit_plugins.attribution.sampling import seeded
 from lit_plugins.errors import InputError
 
@@ -73,13 +72,12 @@ class Game:
         return torch.cat(made)
 
 
-def _explain(
-    case: Case, options: Options, attribute: Callable[[Game, Callable, torch.Tensor], Any]
-) -> Scores:
+def _explain(case: Case, options: Options, attribute: Callable[..., Any]) -> Scores:
     """Scores (batch, outputs, segments), examples with fewer segments filled up with zeros.
 
-    `attribute(game, forward, everything)` gives one output's scores of one example; `forward` maps
-    coalitions to that output, `everything` is the coalition of all.
+    `attribute(forward, everything, **given)` gives one output's scores of one example: `forward`
+    maps coalitions to that output, `everything` is the coalition of all, and `given` is what every
+    method of Captum takes.
     """
     scores, values, bases = [], [], []
     for row in range(len(case.features)):
@@ -95,8 +93,11 @@ def _explain(
                 made = (both[:1, output] - both[1:, output])[None]
             else:
                 forward = functools.partial(_one_output, game, output)
+                at_once = case.scorer.points_per_pass
                 with seeded(options.seed):
-                    made = attribute(game, forward, everything)
+                    made = attribute(
+                        forward, everything, baselines=0, perturbations_per_eval=at_once
+                    )
             outputs.append(made.detach().reshape(-1).to(both))
         scores.append(torch.stack(outputs))
     width = max(one.shape[-1] for one in scores)
@@ -123,43 +124,29 @@ def _finite(forward: Callable) -> Callable:
     return checked
 
 
-def _at_once(case: Case) -> int:
-    return max(1, case.scorer.points_per_pass)
-
-
 def ablation(case: Case, options: Options) -> Scores:
     """Each segment taken away alone: f(all) - f(all but it)."""
 
-    def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
-        return captum.attr.FeatureAblation(forward).attribute(
-            everything, baselines=0, perturbations_per_eval=_at_once(case)
-        )
+    def attribute(forward: Callable, everything: torch.Tensor, **given: Any) -> Any:
+        return captum.attr.FeatureAblation(forward).attribute(everything, **given)
 
     return _explain(case, options, attribute)
 
 
 def occlusion(case: Case, options: Options) -> Scores:
     """A window of segments taken away at a time; a segment's score is its windows' mean."""
-    stride = options.stride or 1
 
-    def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
-        window = options.window or min(OCCLUSION_WINDOW, game.players)
-        if stride > (options.window or OCCLUSION_WINDOW):
+    def attribute(forward: Callable, everything: torch.Tensor, **given: Any) -> Any:
+        players = everything.shape[1]
+        window = options.window or min(OCCLUSION_WINDOW, players)
+        if window > players:
             raise InputError(
-                f"occlusion: stride is {stride}, window {window}: segments would be left out. "
-                "Expected a stride of a window's width at most."
-            )
-        if window > game.players:
-            raise InputError(
-                f"occlusion: window is {window}, but the text has {game.players} segments. "
+                f"occlusion: window is {window}, but the text has {players} segments. "
                 "Expected a smaller window."
             )
+        stride = min(options.stride or 1, window)
         return captum.attr.Occlusion(forward).attribute(
-            everything,
-            sliding_window_shapes=(window,),
-            strides=(min(stride, window),),
-            baselines=0,
-            perturbations_per_eval=_at_once(case),
+            everything, sliding_window_shapes=(window,), strides=(stride,), **given
         )
 
     return _explain(case, options, attribute)
@@ -168,13 +155,9 @@ def occlusion(case: Case, options: Options) -> Scores:
 def shapley_sampling(case: Case, options: Options) -> Scores:
     """Mean marginal contribution over random orders."""
 
-    def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
-        return captum.attr.ShapleyValueSampling(forward).attribute(
-            everything,
-            baselines=0,
-            n_samples=options.samples or 1,
-            perturbations_per_eval=_at_once(case),
-        )
+    def attribute(forward: Callable, everything: torch.Tensor, **given: Any) -> Any:
+        method = captum.attr.ShapleyValueSampling(forward)
+        return method.attribute(everything, n_samples=options.samples or 1, **given)
 
     return _explain(case, options, attribute)
 
@@ -182,13 +165,9 @@ def shapley_sampling(case: Case, options: Options) -> Scores:
 def kernel_shap(case: Case, options: Options) -> Scores:
     """Shapley values by weighted least squares over random coalitions."""
 
-    def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
-        return captum.attr.KernelShap(_finite(forward)).attribute(
-            everything,
-            baselines=0,
-            n_samples=options.samples or 1,
-            perturbations_per_eval=_at_once(case),
-        )
+    def attribute(forward: Callable, everything: torch.Tensor, **given: Any) -> Any:
+        method = captum.attr.KernelShap(_finite(forward))
+        return method.attribute(everything, n_samples=options.samples or 1, **given)
 
     return _explain(case, options, attribute)
 
@@ -197,17 +176,10 @@ def lime(case: Case, options: Options) -> Scores:
     """Coefficients of a ridge regression on random coalitions near the whole."""
     near = get_exp_kernel_similarity_function("cosine", kernel_width=LIME_KERNEL_WIDTH)
 
-    def attribute(game: Game, forward: Callable, everything: torch.Tensor) -> Any:
-        return captum.attr.Lime(
-            _finite(forward),
-            interpretable_model=SkLearnRidge(alpha=LIME_PENALTY),
-            similarity_func=near,
-        ).attribute(
-            everything,
-            baselines=0,
-            n_samples=options.samples or 1,
-            perturbations_per_eval=_at_once(case),
-        )
+    def attribute(forward: Callable, everything: torch.Tensor, **given: Any) -> Any:
+        ridge = SkLearnRidge(alpha=LIME_PENALTY)
+        method = captum.attr.Lime(_finite(forward), interpretable_model=ridge, similarity_func=near)
+        return method.attribute(everything, n_samples=options.samples or 1, **given)
 
     return _explain(case, options, attribute)
 

@@ -82,7 +82,7 @@ def find_segments(
 ) -> list[Segment]:
     """The segments that get a score, of the tokens before `stop`. Raises InputError."""
     text = question.text
-    pieces = [piece.replace(SPACE, " ") for piece in model.shown_tokens(text)]
+    pieces = model.plain_tokens(text)
     unit = options.segment or "token"
     found: list[Segment] = []
     for begin, end, scaffolding in (
@@ -179,9 +179,8 @@ def _two_texts(
         branches.append(Branch(batch, rest, sign))
     per_pass = max(1, tokens_per_pass // max(len(b.batch.token_ids[0]) for b in branches))
     scorer = Scorer(model, task, branches, per_pass, watch)
-    common = Question(sides[0][0].text, sides[0][0].mask)
     features = baselines.embeddings(model, before)
-    case, found = _fill(model, scorer, features, [common], options)
+    case, found = _fill(model, scorer, features, [sides[0][0]], options)
 
     deletions = [
         (Deletion(model, task, side.text.ids, side.mask, found[0], None, scorer), sign)
@@ -233,4 +232,4 @@ def _foils_shown(model: LanguageModel, batch: Batch, row: int) -> str:
     asked = batch.target_mask[row] != 0
     ids = [int(token) for token in batch.foils[row][asked]]
     text = Text(tuple(ids), 0, slice(0, 0))
-    return "".join(model.shown_tokens(text)).replace(SPACE, " ")
+    return "".join(model.plain_tokens(text))

@@ -94,7 +94,7 @@ class MethodInterpreter(lit_components.Interpreter):
                 target = model_outputs[place].get("response") or None
             requests.append(Request(field_of(example, "prompt"), target, span))
         made = member.shared.explainer().explain_all(
-            requests, method=self._method.name, **_options(settings)
+            requests, method=self._method.name, **_options(settings, self._method.defaults)
         )
         # LIT writes the names beside the maps if there are two.
         return [{"salience": _salience(one, scale), "about": _about(one)} for one in made]
@@ -125,13 +125,17 @@ def _control(name: str, default: Any) -> lit_types.LitType:
     return lit_types.String(default="" if default is None else str(default), required=False)
 
 
-def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The dialog's settings as options: its text boxes send text, empty for "not given"."""
+def _options(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The dialog's settings as options: its text boxes send text, empty for "not given".
+
+    The dialog sends every control, touched or not. A default is no choice of the user's: it must
+    not be in the way of what another option implies, as steps=50 does for max_steps.
+    """
     options: dict[str, Any] = {}
     for name, value in settings.items():
         if name not in _SHOWN:
             raise InputError(f"Unknown setting {name!r:.60}. Available: {', '.join(_SHOWN)}.")
-        if value is None or value == "":
+        if value is None or value == "" or str(value) == str(defaults.get(name)):
             continue
         if (isinstance(value, str) and name in _NUMBERS) or (name == "steps" and value != "auto"):
             value = _number(name, value)

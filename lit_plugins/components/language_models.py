@@ -17,15 +17,16 @@ import numpy as np
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_plugins.attribution.methods import METHODS, UNASKED
+from lit_plugins.attribution import methods
+from lit_plugins.attribution.methods import UNASKED
 from lit_plugins.backends import keras_backend
 from lit_plugins.errors import InputError, SourceError
 from lit_plugins.models.language_model import LanguageModel, Text
 from lit_plugins.sources import ModelSpec, locate
-from lit_plugins.toml_file import did_you_mean
 
 if TYPE_CHECKING:
     from lit_plugins.attribution.explainer import Explainer
+    from lit_plugins.attribution.explanation import Explanation
 
 _TITLES = {"hf": "Hugging Face", "keras": "Keras"}
 
@@ -219,8 +220,18 @@ class SalienceModel(_Member):
         for method, asked in wanted.items():
             made = self.shared.explainer().answer([question for _, question in asked], method)
             for (place, _), explanation in zip(asked, made, strict=True):
+                _check_finite(explanation)
                 outputs[place][method] = shown[place].scores(explanation.per_token())
         return outputs
+
+
+def _check_finite(explanation: Explanation) -> None:
+    """Raise InputError where zeros stand for what is no number: here, nobody sees the warnings."""
+    if explanation.notes.get("not_finite"):
+        raise InputError(
+            "The scores are not finite numbers: the model overflows on this text. Load it with "
+            "dtype=float32."
+        )
 
 
 def _methods(example: Mapping[str, Any]) -> Sequence[str]:
@@ -228,12 +239,7 @@ def _methods(example: Mapping[str, Any]) -> Sequence[str]:
     name = example.get("salience_method")
     if name is None or name == "":
         return UNASKED
-    if not isinstance(name, str) or name not in METHODS:
-        hint = did_you_mean(name, METHODS) if isinstance(name, str) else ""
-        raise InputError(
-            f"Unknown salience_method {name!r:.80}.{hint} Available: {', '.join(METHODS)}."
-        )
-    return (name,)
+    return (methods.find(name).name,)
 
 
 class _Shown:
@@ -261,10 +267,7 @@ class _Shown:
         values = list(given)
         if self._marker is not None:
             del values[self._marker]
-        mask = np.asarray(values, np.float32)
-        if not np.isfinite(mask).all():
-            raise InputError("target_mask must be finite numbers. Select the target again.")
-        return mask
+        return np.asarray(values, np.float32)
 
     def scores(self, row: np.ndarray) -> np.ndarray:
         """One score for each token shown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -47,6 +48,11 @@ class HFCausalLM(LanguageModel):
         )
         self.check_cut()
 
+    @property
+    def on_cpu(self) -> bool:
+        """See LanguageModel."""
+        return self.model.device.type == "cpu"
+
     def features(self, batch: Batch) -> torch.Tensor:
         """See LanguageModel."""
         with torch.no_grad():
@@ -83,10 +89,7 @@ class HFCausalLM(LanguageModel):
             cache.update(keys[..., :start, :], values[..., :start, :], number)
         rows = self._tensor(batch.rows - start)
 
-        def pick_rows(states: torch.Tensor) -> torch.Tensor:
-            return states.gather(1, rows.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
-
-        with _head_sees(self._head, pick_rows):
+        with _head_sees(self._head, functools.partial(_at_rows, rows)):
             return self.model(
                 input_ids=self._tensor(batch.token_ids[:, start:]),
                 use_cache=True,
@@ -108,10 +111,7 @@ class HFCausalLM(LanguageModel):
     def _rows(self, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:
         rows = self._tensor(batch.rows)
         tokens = batch.token_ids.shape[1]
-
-        def pick_rows(states: torch.Tensor) -> torch.Tensor:
-            return states.gather(1, rows.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
-
+        pick_rows = functools.partial(_at_rows, rows)
         # Projecting onto the vocabulary is most of a small model's work (262,144 rows for
         # Gemma 3): it is done where a target token is predicted, and nowhere else.
         with _head_sees(self._head, pick_rows):
@@ -169,6 +169,11 @@ class HFCausalLM(LanguageModel):
                 stopping_criteria=stopping,
             )
         return output[:, length:].tolist()
+
+
+def _at_rows(rows: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """States (batch, tokens, dim) at rows (batch, rows)."""
+    return states.gather(1, rows.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 from lit_plugins.backends import Backend
 from lit_plugins.errors import InputError, SourceError, SpecError
 from lit_plugins.models import chat
-from lit_plugins.models.tokens import Piece, continuation, plain_text, readable
+from lit_plugins.models.tokens import SPACE, Piece, continuation, plain_text, readable
 from lit_plugins.sources import ModelOptions, model_options
 
 _log = logging.getLogger(__name__)
@@ -123,6 +123,11 @@ class LanguageModel(abc.ABC):
         self.max_length = _max_length(options, context)
         self.options = _fitting(options, self.max_length)
         self._generated: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on a CPU, as far as is known, where large batches are no faster."""
+        return True
 
     # What a framework adds.
 
@@ -249,6 +254,10 @@ class LanguageModel(abc.ABC):
     def shown_tokens(self, text: Text) -> list[str]:
         """Each token as a person reads it; put together, they are the text."""
         return readable(self.tokenizer.pieces(text.ids))
+
+    def plain_tokens(self, text: Text) -> list[str]:
+        """The same with spaces for spaces."""
+        return [token.replace(SPACE, " ") for token in self.shown_tokens(text)]
 
     # Tokens to arrays.
 

@@ -18,6 +18,7 @@ from lit_plugins.components.language_models import lm_group
 from lit_plugins.errors import InputError
 
 PROMPT, TARGET = "the cat sat. the dog ate the onion soup.", " sat on"
+OTHER_TEXT = "sat the cat. the dog ate the onion soup."  # as many tokens
 EXAMPLE = {"prompt": PROMPT, "target": TARGET}
 
 
@@ -153,3 +154,45 @@ def test_an_expensive_request_is_refused_with_what_is_cheaper(ready):
         run(interpreters()["Occlusion"], group["tiny"])
     # What is cheap is not even measured.
     assert run(interpreters()["Gradient, L2 norm"], group["tiny"])
+
+
+def dialog(interpreter, **touched):
+    """What LIT's client sends: every control's value, touched or not."""
+    sent = {}
+    for name, control in interpreter.config_spec().items():
+        is_list = isinstance(control, lit_types.CategoryLabel)
+        sent[name] = control.vocab[0] if is_list else control.default
+    assert set(touched) <= set(sent)
+    return sent | touched
+
+
+@pytest.mark.parametrize(
+    ("name", "touched"),
+    [
+        ("integrated_gradients", {"steps": "5"}),
+        ("integrated_gradients", {"steps": "5", "rule": "riemann_left"}),
+        ("integrated_gradients", {"max_steps": "12"}),
+        ("integrated_gradients", {"steps": "3", "baseline_text": OTHER_TEXT}),
+        ("leave_one_out", {"pattern": "dog|cat"}),
+        ("leave_one_out", {"segment": "sentence"}),
+        ("occlusion", {"window": "4", "stride": "4"}),
+        ("lime", {"samples": "5", "seed": "3"}),
+    ],
+)  # fmt: skip
+def test_the_dialog_sends_everything(ours, group, name, touched):
+    """What a user has not touched is not in the way of what was."""
+    interpreter = ours[METHODS[name].title]
+    made = run(
+        interpreter, group["tiny"], **dialog(interpreter, **touched, **{"scale to 1": False})
+    )
+    given = {key: int(value) if value.isdigit() else value for key, value in touched.items()}
+    expected = group["tiny"].shared.explainer().explain(PROMPT, TARGET, method=name, **given)
+    np.testing.assert_allclose(made["salience"].salience, expected.per_token())
+
+
+def test_the_untouched_dialog_is_the_default(ours, group, method):
+    interpreter = ours[method.title]
+    few = cheap(method)
+    made = run(interpreter, group["tiny"], **dialog(interpreter, **few))
+    expected = run(interpreter, group["tiny"], **few)
+    assert made["salience"].salience == expected["salience"].salience

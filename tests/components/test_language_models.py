@@ -8,7 +8,7 @@ import tiny
 from lit_nlp.api import types as lit_types
 from lit_nlp.lib import serialize
 
-from lit_plugins.attribution.methods import UNASKED
+from lit_plugins.attribution.methods import METHODS, UNASKED
 from lit_plugins.components.language_models import lm_group
 from lit_plugins.errors import InputError
 
@@ -179,3 +179,70 @@ def test_mask_of_words(group):
     for mask in (["a"] * len(shown["tokens"]), [float("nan")] * len(shown["tokens"])):
         with pytest.raises(InputError, match="target_mask must be"):
             group["_tiny_salience"].predict([{"prompt": "x", "target": "y", "target_mask": mask}])
+
+
+@pytest.fixture
+def counted(model, monkeypatch):
+    """The methods that are asked of the engine."""
+    from lit_plugins.attribution.explainer import Explainer
+
+    made, own = [], Explainer.answer
+
+    def answer(self, questions, method="", options=None, watch=None):
+        made.append(method)
+        return own(self, questions, method, options, watch)
+
+    monkeypatch.setattr(Explainer, "answer", answer)
+    return made
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_method_that_is_named_is_computed(group, counted, method):
+    example = {"prompt": "the cat sat. the dog", "target": " ate", "salience_method": method}
+    if method == "integrated_gradients":
+        example |= {"prompt": "the cat"}
+    [salience] = group["_tiny_salience"].predict([example])
+    assert set(salience) == {"tokens", method}
+    assert counted == [method]
+    assert salience[method].shape == (len(salience["tokens"]),)
+    assert salience[method].any()
+    serialize.to_json(salience, simple=True)
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_otherwise_the_two_cheap_ones_are(group, counted, nothing):
+    example = {"prompt": "the cat", "target": " ate", "salience_method": nothing}
+    assert set(group["_tiny_salience"].predict([example])[0]) == {"tokens", *UNASKED}
+    assert counted == list(UNASKED)
+
+
+def test_each_example_may_name_its_own(group):
+    examples = [
+        {"prompt": "the cat", "target": " ate", "salience_method": "grad_l1"},
+        {"prompt": "the dog", "target": " ate"},
+    ]
+    first, second = group["_tiny_salience"].predict(examples)
+    assert set(first) == {"tokens", "grad_l1"}
+    assert set(second) == {"tokens", *UNASKED}
+
+
+@pytest.mark.parametrize("name", ["grad_l3", 7, ["grad_l2"]])
+def test_methods_that_are_none(group, name):
+    example = {"prompt": "the cat", "target": " ate", "salience_method": name}
+    with pytest.raises(InputError, match=r"Unknown method .* Available: grad_l2"):
+        group["_tiny_salience"].predict([example])
+
+
+def test_zeros_never_stand_for_what_is_no_number(group, model, monkeypatch):
+    """In Sequence Salience nobody sees the warnings of an explanation."""
+    pull = type(model.backend).record
+
+    def record(self, function, features):
+        recording = pull(self, function, features)
+        own = recording.pull
+        recording.pull = lambda weights, last=False: own(weights, last) * float("nan")
+        return recording
+
+    monkeypatch.setattr(type(model.backend), "record", record)
+    with pytest.raises(InputError, match="not finite numbers"):
+        group["_tiny_salience"].predict([{"prompt": "a dog", "target": " ate soup"}])
