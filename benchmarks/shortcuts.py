@@ -55,7 +55,15 @@ class Sentences:
     labels: np.ndarray
     evidence: np.ndarray
     planted: np.ndarray
-    foils: np.ndarray | None = None
+    foils: np.ndarray | None = None  # (batch, 1)
+
+    @property
+    def targets(self) -> np.ndarray:
+        return self.labels[:, None]
+
+    @property
+    def target_mask(self) -> np.ndarray:
+        return np.ones((len(self.ids), 1), np.float32)
 
     def take(self, rows: Any) -> Sentences:
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -193,11 +201,11 @@ class Classifier:
         return self.model.embed(torch.as_tensor(batch.ids))
 
     def logits(self, features: torch.Tensor, batch: Sentences) -> torch.Tensor:
-        return self.model(features, torch.as_tensor(batch.lengths))
+        return self.model(features, torch.as_tensor(batch.lengths))[:, None]
 
     def predict(self, batch: Sentences) -> np.ndarray:
         with torch.no_grad():
-            return self.logits(self.features(batch), batch).argmax(-1).numpy()
+            return self.logits(self.features(batch), batch)[:, 0].argmax(-1).numpy()
 
     def baseline(self, features: torch.Tensor, name: str | None) -> torch.Tensor:
         """What stands for "nothing there"; `mask` is what word dropout taught the model."""
@@ -251,7 +259,7 @@ def reliance(model: Classifier, shortcut: str, seed: int) -> dict[str, float]:
 def make_case(model: Classifier, batch: Sentences, options: Options, foil: bool) -> Case:
     """The predicted label's score, or how far it is above the other's."""
     predicted = model.predict(batch)
-    batch = replace(batch, labels=predicted, foils=1 - predicted if foil else None)
+    batch = replace(batch, labels=predicted, foils=1 - predicted[:, None] if foil else None)
     task = SequenceLabel(options.output)
     scorer = Scorer(model, task, [Branch(batch)], POINTS_PER_PASS)
     features = scorer.features()

@@ -3,6 +3,10 @@
 In two steps, because the first is the model's work and the second is not: `parts` are the
 primitive numbers, computed in the model's own framework, and `outputs` combines them. So another
 span of the same text, or another weighing of its tokens, needs no second forward pass.
+
+All tasks are one thing: at some rows of the output (tokens, labels, the two ends of an answer) the
+model chooses among some choices (the vocabulary, tags, yes and no, positions), and what is
+explained is how much it is for one of them.
 """
 
 from __future__ import annotations
@@ -15,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
     from lit_plugins.backends import Backend
-    from lit_plugins.models.language_model import Batch
 
 Output = Literal["logprob", "logit", "prob"]
 OUTPUTS = get_args(Output)
@@ -41,36 +44,59 @@ class Task(Protocol):
         ...
 
 
+class Asked(Protocol):
+    """What a batch says about the choices asked for, each (batch, rows)."""
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The choice at each row."""
+        ...
+
+    @property
+    def target_mask(self) -> np.ndarray:
+        """Its weight; 0 for what is not asked for."""
+        ...
+
+    @property
+    def foils(self) -> np.ndarray | None:
+        """The choice that it is compared with, if any."""
+        ...
+
+
 @dataclass(frozen=True)
-class CausalLM:
-    """Target tokens of a language model.
+class Choices:
+    """Choices that exclude each other: what is explained is a softmax's.
 
     output:
-        `logprob`: log p(token | what is before it), in nats; `logit`: what goes into its softmax;
+        `logprob`: log of the choice's probability, in nats; `logit`: what goes into the softmax;
         `prob`: the probability.
     each:
-        Each target token by itself, one number each; else all of them as one number: the sum of
-        their log-probabilities (or logits), weighed by `batch.target_mask`, or the probability of
-        them all.
+        Each row by itself, one number each; else all of them as one number: the sum of their
+        log-probabilities (or logits), weighed by `batch.target_mask`, or the probability of them
+        all.
 
-    With `batch.foils`, the same of the foils is subtracted: why this token rather than that one
-    (Yin and Neubig 2022, arXiv 2202.10419, eq. 2). In a difference of log-probabilities at one
-    position, the softmax's denominator cancels. A positive attribution means that the input makes
-    the target more likely (than the foil).
+    With `batch.foils`, the same of the foils is subtracted: why this rather than that one (Yin and
+    Neubig 2022, arXiv 2202.10419, eq. 2). In a difference of log-probabilities at one row, the
+    softmax's denominator cancels. A positive attribution means that the input makes the target
+    more likely (than the foil).
     """
 
     output: Output = "logprob"
     each: bool = False
 
-    def parts(self, logits: Any, batch: Batch, backend: Backend) -> Any:
-        """Logits (batch, rows, vocab) -> (batch, rows), or (batch, 2 rows) with foils."""
-        values = logits if self.output == "logit" else backend.log_softmax(logits)
+    def log_probabilities(self, logits: Any, backend: Backend) -> Any:
+        """Logits (batch, rows, choices) -> the same, in nats."""
+        return backend.log_softmax(logits)
+
+    def parts(self, logits: Any, batch: Asked, backend: Backend) -> Any:
+        """Logits (batch, rows, choices) -> (batch, rows), or (batch, 2 rows) with foils."""
+        values = logits if self.output == "logit" else self.log_probabilities(logits, backend)
         picked = backend.pick(values, batch.targets)
         if batch.foils is None:
             return picked
         return backend.concat([picked, backend.pick(values, batch.foils)], axis=1)
 
-    def outputs(self, parts: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def outputs(self, parts: torch.Tensor, batch: Asked) -> torch.Tensor:
         """See Task."""
         import torch
 
@@ -93,36 +119,37 @@ class CausalLM:
         return values.exp() if self.output == "prob" else values
 
 
-class LabelBatch(Protocol):
-    """What a batch of a classifier says about the labels asked for."""
-
-    labels: np.ndarray  # (batch,)
-    foils: np.ndarray | None  # (batch,)
+@dataclass(frozen=True)
+class CausalLM(Choices):
+    """Target tokens of a language model: rows are positions, choices its vocabulary."""
 
 
 @dataclass(frozen=True)
-class SequenceLabel:
-    """A label of a classifier whose labels exclude each other.
+class SequenceLabel(Choices):
+    """A label of a classifier whose labels exclude each other: one row, choices are labels.
 
-    output: as for CausalLM, over the labels. each: one number a label. With `batch.foils`, the
-    same of the label compared with is subtracted. Positive: the input makes the label more likely.
+    With `each`, a row for each label asked for.
     """
 
-    output: Output = "logprob"
-    each: bool = False
 
-    def parts(self, logits: Any, batch: Any, backend: Backend) -> Any:
-        """Logits (batch, labels) -> (batch, labels)."""
-        return logits if self.output == "logit" else backend.log_softmax(logits)
+@dataclass(frozen=True)
+class YesOrNo(Choices):
+    """Labels that do not exclude each other, or the one label of a one-logit head.
 
-    def outputs(self, parts: torch.Tensor, batch: LabelBatch) -> torch.Tensor:
-        """See Task."""
-        import torch
+    Rows are labels, and the choices at each are no (0) and yes (1). A label's logit x counts -x
+    for no and x for yes, so that p(yes) = sigmoid(x) = softmax(-x/2, x/2)[1].
+    """
 
-        values = parts.exp() if self.output == "prob" else parts
-        foils = batch.foils
-        if foils is not None:
-            values = values - values.gather(1, torch.as_tensor(foils).long()[:, None])
-        if self.each:
-            return values
-        return values.gather(1, torch.as_tensor(batch.labels).long()[:, None])
+    def log_probabilities(self, logits: Any, backend: Backend) -> Any:
+        """See Choices."""
+        return backend.log_softmax(logits / 2)
+
+
+@dataclass(frozen=True)
+class TokenLabel(Choices):
+    """Tags of tokens: rows are tokens, choices are tags."""
+
+
+@dataclass(frozen=True)
+class SpanQA(Choices):
+    """An answer's first and last token: rows are start (0) and end (1), choices are positions."""

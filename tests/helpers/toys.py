@@ -24,15 +24,19 @@ CHANNELS, HEIGHT, WIDTH = 2, 6, 9
 
 @dataclass(frozen=True)
 class ToyBatch:
-    """Inputs (batch, *axes), the label asked of each, and the one compared with."""
+    """Inputs (batch, *axes), the labels asked of each, and those compared with: (batch, rows)."""
 
     inputs: torch.Tensor
-    labels: np.ndarray
+    targets: np.ndarray
     foils: np.ndarray | None = None
+
+    @property
+    def target_mask(self) -> np.ndarray:
+        return np.ones(self.targets.shape, np.float32)
 
     def take(self, rows: Any) -> ToyBatch:
         foils = None if self.foils is None else self.foils[rows]
-        return ToyBatch(self.inputs[torch.as_tensor(rows)], self.labels[rows], foils)
+        return ToyBatch(self.inputs[torch.as_tensor(rows)], self.targets[rows], foils)
 
 
 class Linear(torch.nn.Module):
@@ -87,13 +91,13 @@ class Toy:
         return batch.inputs
 
     def logits(self, features: torch.Tensor, batch: ToyBatch) -> torch.Tensor:
-        assert len(features) == len(batch.labels)
+        assert len(features) == len(batch.targets)
         self.sizes.append(len(features))
         if self.before is not None:
             self.before(len(self.sizes))
         if self.limit is not None and len(features) > self.limit:
             raise torch.OutOfMemoryError(f"no memory for {len(features)}")
-        return self.model(features)
+        return self.model(features)[:, None].expand(-1, batch.targets.shape[1], -1)
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,12 @@ class Problem:
     def case(
         self, points_per_pass: int = 16, watch: Watch | None = None, toy: Toy | None = None
     ) -> Case:
-        batch = ToyBatch(self.inputs, self.labels, self.foils)
+        asked = self.labels[:, None]
+        foils = None if self.foils is None else self.foils[:, None]
+        if self.task.each:
+            asked = np.tile(np.arange(LABELS), (len(self.inputs), 1))
+            foils = None if foils is None else np.broadcast_to(foils, asked.shape)
+        batch = ToyBatch(self.inputs, asked, foils)
         scorer = Scorer(toy or Toy(self.module), self.task, [Branch(batch)], points_per_pass, watch)
         return Case(
             scorer,
