@@ -1,15 +1,15 @@
-"""Prompt datasets: files of prompts as LIT shows them.
+"""Datasets: files of records as LIT shows them.
 
 A file is one of these, plain or with `.gz` behind it:
 
-- `.jsonl`: one JSON object a line, with `prompt` and whatever else.
-- `.csv`, `.tsv`: a header with a column `prompt`. Separator: comma, tab. Lines end in a newline;
-  text with commas or newlines stands in double quotes.
-- `.txt`: one prompt a line, taken as it stands.
+- `.jsonl`: one JSON object a line.
+- `.csv`, `.tsv`: a header, then a record a line. Separator: comma, tab. Lines end in a newline;
+  text with commas or newlines stands in double quotes. A list is one cell, `a|b|c`.
+- `.txt`: one prompt or text a line, taken as it stands.
 
-Blank lines are skipped in all of them. `prompt` is text and may be empty; `target` (what the model
-should have answered) and `source` (where the prompt is from) are optional text. Any further column
-is kept, and its type is found from all its values (`_column_type`).
+Blank lines are skipped in all of them. What a record must hold depends on its task, which the
+columns show if the option `task` does not say it: `lit_plugins.records.TASKS`. Any further column
+is kept, and its type is found from all its values (`records.column_type`).
 
 Files are read line by line: no line, and no gzip bomb, can use more memory than the limits allow.
 """
@@ -25,7 +25,8 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -34,9 +35,10 @@ import pydantic
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import types as lit_types
 
-from lit_plugins import resources
+from lit_plugins import records, resources
 from lit_plugins.attribution.methods import METHODS
 from lit_plugins.errors import DataError, SpecError
+from lit_plugins.records import BadRecord, Example, is_encodable, names, show
 
 if TYPE_CHECKING:
     from lit_nlp.app import DatasetLoadersMap
@@ -44,22 +46,24 @@ if TYPE_CHECKING:
 EXTENSIONS = (".jsonl", ".txt", ".csv", ".tsv")
 
 # Names that mean something else to LIT: the salience model's own input, and outputs of the models.
-RESERVED = frozenset({"target_mask", "tokens", "response", "salience_method", *METHODS})
+# A task's own fields are none of these in its records, so `tokens` may be one.
+RESERVED = frozenset(
+    {"target_mask", "salience_method", "tokens", "tokens_a", "tokens_b", "response", "probas"}
+    | {"score", "scores", "labels_predicted", "predicted_tags", "spans", "answer", "answer_score"}
+    | {"attention", "cls_embedding", *METHODS}
+)
 # LIT's client puts field names into tooltips as Markdown, unescaped: these could smuggle in HTML.
 _UNSAFE_IN_NAMES = re.compile(r"[<>&`\[\]\x00-\x1f\x7f\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 _MAX_COLUMNS = 64
 _MAX_NAME = 100
-_MAX_CATEGORIES = 20
-_MAX_CATEGORY_LENGTH = 50
-_EXACT_IN_JAVASCRIPT = 2**53
 _PROBLEMS_SHOWN = 5
 _PROBLEMS_KEPT = 100
 _LOADER_MAX_EXAMPLES = 10_000
-
-Example = dict[str, Any]
+_TASK_BY_COLUMNS = "as the columns say"
+# What cannot be written as itself in `?separator=`.
+_SEPARATORS = {"space": " ", "comma": ",", "tab": "\t"}
 
 
 class DatasetOptions(pydantic.BaseModel):
@@ -70,8 +74,12 @@ class DatasetOptions(pydantic.BaseModel):
       max_bytes: most bytes to read, counted after decompression.
       max_line: most characters in one line.
       encoding: of the text; with `utf-8` a byte order mark is allowed.
+      task: what the records are for, one of `records.TASKS`; if not given, the columns show it.
       columns: new names of columns, `{"question": "prompt"}`; as text `columns=question:prompt`,
         several times for several columns.
+      labels: new names of labels, wherever one stands, given as `columns` is.
+      separator: what stands between the items of a list in a cell of `.csv` and `.tsv`; `space`,
+        `comma` and `tab` are meant by their names too.
       skip_bad: load the good records and report the bad ones, instead of failing.
 
     """
@@ -82,8 +90,24 @@ class DatasetOptions(pydantic.BaseModel):
     max_bytes: int = pydantic.Field(default=64 * 2**20, ge=1)
     max_line: int = pydantic.Field(default=2**20, ge=1)
     encoding: str = "utf-8"
+    task: str | None = None
     columns: dict[str, str] = pydantic.Field(default_factory=dict)
+    labels: dict[str, str] = pydantic.Field(default_factory=dict)
+    separator: str = pydantic.Field(default="|", min_length=1, max_length=10)
     skip_bad: bool = False
+
+    @pydantic.field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str | None) -> str | None:
+        if value is not None and value not in records.TASKS:
+            hint = _near(value, records.TASKS)
+            raise ValueError(f"is no task.{hint} Tasks: {', '.join(records.TASKS)}")
+        return value
+
+    @pydantic.field_validator("separator")
+    @classmethod
+    def _meant_separator(cls, value: str) -> str:
+        return _SEPARATORS.get(value, value)
 
     @pydantic.field_validator("encoding")
     @classmethod
@@ -104,16 +128,18 @@ class DatasetSpec:
     path: Path
     options: DatasetOptions
 
-    def load(self) -> PromptDataset:
+    def load(self) -> RecordDataset:
         """Read the file; raises DataError as `load` does."""
         return _load(self.path, str(self.path), self.name, self.options)
 
 
-class PromptDataset(lit_dataset.Dataset):
-    """Prompts read from a file.
+class RecordDataset(lit_dataset.Dataset):
+    """Records of one task, read from a file or made in memory.
 
     Attributes:
       name: the dataset's name in LIT.
+      task: what the records are for: one of `records.TASKS`.
+      places: where each example is from, `file:line` or `record N`.
       bad: how many records were left out because they are bad (only with `skip_bad`).
       problems: what is wrong with the first of them, as `file:line: field: problem`.
       truncated: whether `max_examples` stopped the reading before the end.
@@ -127,6 +153,8 @@ class PromptDataset(lit_dataset.Dataset):
         examples: list[Example],
         description: str,
         *,
+        task: str,
+        places: Sequence[str],
         bad: int = 0,
         problems: Sequence[str] = (),
         truncated: bool = False,
@@ -135,6 +163,8 @@ class PromptDataset(lit_dataset.Dataset):
             spec=spec, examples=cast("list[lit_types.JsonDict]", examples), description=description
         )
         self.name = name
+        self.task = task
+        self.places = tuple(places)
         self.bad = bad
         self.problems = tuple(problems)
         self.truncated = truncated
@@ -161,14 +191,17 @@ def load(
     max_bytes: int = 64 * 2**20,
     max_line: int = 2**20,
     encoding: str = "utf-8",
+    task: str | None = None,
     columns: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    separator: str = "|",
     skip_bad: bool = False,
-) -> PromptDataset:
-    """Read a file of prompts; see the module's text for formats, `DatasetOptions` for arguments.
+) -> RecordDataset:
+    """Read a file of records; see the module's text for formats, `DatasetOptions` for arguments.
 
     Returns:
-      A dataset whose spec is `prompt: TextSegment`, `target: TextSegment` if some record has one,
-      `source: CategoryLabel` if some record has one, then the further columns.
+      A dataset whose spec holds the task's fields, without those that no record has, then the
+      further columns.
 
     Raises:
       DataError: the file cannot be read, or some records are bad and `skip_bad` is off, or none is
@@ -182,7 +215,10 @@ def load(
             "max_bytes": max_bytes,
             "max_line": max_line,
             "encoding": encoding,
+            "task": task,
             "columns": dict(columns or {}),
+            "labels": dict(labels or {}),
+            "separator": separator,
             "skip_bad": skip_bad,
         },
         "load()",
@@ -190,33 +226,94 @@ def load(
     return _load(Path(path), str(path), name or _name_from(Path(path)), options)
 
 
-def from_records(records: Iterable[Mapping[str, Any]], name: str) -> PromptDataset:
-    """Make a dataset of records in memory, by the same rules as a line of a `.jsonl` file.
+def from_records(
+    examples: Iterable[Mapping[str, Any]],
+    name: str,
+    *,
+    task: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> RecordDataset:
+    """Make a dataset of records in memory, by the same rules as lines of a `.jsonl` file.
 
     Raises:
       DataError: a record is bad, or there is none. It names the record, from 0, and the field.
+      SpecError: an argument is invalid.
 
     """
-    found = _Collected()
-    for number, record in enumerate(records):
+    options = _options({"task": task, "labels": dict(labels or {})}, "from_records()")
+    found = _Collected(options, records.Reading(renames=options.labels))
+    for number, example in enumerate(examples):
         try:
-            for key, value in record.items():
-                if not isinstance(key, str):
-                    raise _BadRecord(f"{_show(key)}: is no name of a field, expected text")
-                try:
-                    json.dumps(value, allow_nan=False)
-                except (TypeError, ValueError, RecursionError):
-                    raise _BadRecord(
-                        f"{_show(key)}: {_show(value)} is no JSON value; write it as text"
-                    ) from None
-            fields = {key: _flatten(value) for key, value in record.items()}
-            found.good.append(_check(fields, DatasetOptions(), found))
-        except _BadRecord as error:
+            found.add(_as_json(example), f"record {number}")
+        except BadRecord as error:
             raise DataError(f"{name}: record {number}: {error}") from None
-    if not found.good:
-        raise DataError(f"{name}: holds no prompts.")
-    spec = _settle_columns(found, from_text=False)
-    return PromptDataset(name, spec, found.good, _describe(name, spec, found))
+    try:
+        return found.dataset(name, name)
+    except BadRecord as error:
+        raise DataError(f"{name}: {error}.") from None
+
+
+def _as_json(example: Mapping[str, Any]) -> Example:
+    """Return the record as a line of JSON would give it."""
+    fields: Example = {}
+    for key, value in example.items():
+        if not isinstance(key, str):
+            raise BadRecord(f"{show(key)}: is no name of a field, expected text")
+        try:
+            fields[key] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):
+            raise BadRecord(
+                f"{show(key)}: {show(value)} is no JSON value; write it as text"
+            ) from None
+    return fields
+
+
+def unknown_labels(dataset: lit_dataset.Dataset, labels: Collection[str]) -> list[tuple[str, int]]:
+    """Return the dataset's labels that are none of `labels`, each with how many records have it.
+
+    The most frequent ones first. Numbers that a regression would give are no labels.
+    """
+    known = set(labels)
+    counts = Counter(
+        label
+        for example in dataset.examples
+        for label in records.labels_of(example, dataset.spec())
+        if label not in known
+    )
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def describe_unknown(
+    dataset: RecordDataset, model_name: str, labels: Collection[str]
+) -> str | None:
+    """Say in a line which labels of a dataset a model does not have; None if it has them all.
+
+    Such records have no right answer that the model could give. The line names the first of each
+    label's records, the model's labels, and how to rename.
+    """
+    unknown = unknown_labels(dataset, labels)
+    if not unknown:
+        return None
+    spec = dataset.spec()
+    shown = []
+    for label, count in unknown[:_PROBLEMS_SHOWN]:
+        held = (label in records.labels_of(example, spec) for example in dataset.examples)
+        place = dataset.places[next(number for number, has in enumerate(held) if has)]
+        shown.append(f"{show(label)} ({count} record{'' if count == 1 else 's'}, first {place})")
+    more = len(unknown) - len(shown)
+    first = unknown[0][0] if unknown[0][0].isprintable() else show(unknown[0][0])
+    return (
+        f"Dataset {dataset.name!r} has labels that model {model_name!r} does not have: "
+        f"{', '.join(shown)}{f', and {more} more' if more else ''}. The model's labels: "
+        f"{names(labels)}. Rename in the dataset: labels={first}:{_meant(unknown[0][0], labels)}."
+    )
+
+
+def _meant(label: str, labels: Collection[str]) -> str:
+    """Return the one of `labels` that differs in case, or that one is the other's beginning."""
+    own = label.casefold()
+    near = [x for x in labels if x.casefold().startswith(own) or own.startswith(x.casefold())]
+    return near[0] if len(near) == 1 else "NEW"
 
 
 def samples() -> dict[str, Path]:
@@ -277,7 +374,7 @@ def split_datasets(text: str) -> list[str]:
 
 
 def loaders(folders: Sequence[Path]) -> DatasetLoadersMap:
-    """Return the loader that LIT's Configure dialog offers for adding a file of prompts.
+    """Return the loader that LIT's Configure dialog offers for adding a file of records.
 
     Its `path` is the name of a packaged sample set, or a file inside one of `folders`: relative to
     one of them, or absolute. Links are followed before this is checked. A path outside is refused
@@ -285,41 +382,55 @@ def loaders(folders: Sequence[Path]) -> DatasetLoadersMap:
     """
     allowed = [Path(folder).resolve() for folder in folders]
 
-    def prompts(
+    def records_file(
         path: str = "",
+        task: str = _TASK_BY_COLUMNS,
+        columns: str = "",
+        labels: str = "",
         max_examples: int = 100,
         skip_bad: bool = False,
-    ) -> PromptDataset:
+    ) -> RecordDataset:
         if not isinstance(path, str) or not path.strip():
-            raise DataError(
-                f"path is {_show(path)}; expected a file or one of {_names(samples())}."
-            )
+            raise DataError(f"path is {show(path)}; expected a file or one of {names(samples())}.")
         if not _is_integer(max_examples) or not 1 <= max_examples <= _LOADER_MAX_EXAMPLES:
             raise DataError(
-                f"max_examples is {_show(max_examples)}; expected a whole number from 1 to "
+                f"max_examples is {show(max_examples)}; expected a whole number from 1 to "
                 f"{_LOADER_MAX_EXAMPLES}."
             )
         if not isinstance(skip_bad, bool):
-            raise DataError(f"skip_bad is {_show(skip_bad)}; expected true or false.")
+            raise DataError(f"skip_bad is {show(skip_bad)}; expected true or false.")
         shown = path.strip()
         found = samples().get(shown) or _find_inside(shown, allowed)
         if found is None:
             raise DataError(
-                f"There is no dataset file {_show(shown)} in the allowed folders: "
-                f"{_names(folder.name for folder in allowed)}. Put the file there, or choose a "
-                f"sample set: {_names(samples())}."
+                f"There is no dataset file {show(shown)} in the allowed folders: "
+                f"{names(folder.name for folder in allowed)}. Put the file there, or choose a "
+                f"sample set: {names(samples())}."
             )
-        options = DatasetOptions(max_examples=int(max_examples), skip_bad=skip_bad)
-        return _load(found, shown, _name_from(found), options)
+        values: dict[str, Any] = {"max_examples": int(max_examples), "skip_bad": skip_bad}
+        if task != _TASK_BY_COLUMNS:
+            values["task"] = task
+        for key, text in (("columns", columns), ("labels", labels)):
+            if not isinstance(text, str):
+                raise DataError(f"{key} is {show(text)}; expected OLD:NEW, or several with commas.")
+            values[key] = dict(
+                _renaming(key, x.strip(), shown) for x in text.split(",") if x.strip()
+            )
+        return _load(found, shown, _name_from(found), _options(values, shown))
 
     spec: lit_types.Spec = {
         "path": lit_types.String(default=next(iter(samples()), "")),
+        "task": lit_types.CategoryLabel(
+            default=_TASK_BY_COLUMNS, vocab=[_TASK_BY_COLUMNS, *records.TASKS], required=False
+        ),
+        "columns": lit_types.String(default="", required=False),
+        "labels": lit_types.String(default="", required=False),
         "max_examples": lit_types.Integer(
             default=100, min_val=1, max_val=_LOADER_MAX_EXAMPLES, required=False
         ),
         "skip_bad": lit_types.Boolean(default=False, required=False),
     }
-    return {"prompts": (prompts, spec)}
+    return {"records": (records_file, spec)}
 
 
 # --- Options and names ---
@@ -333,12 +444,23 @@ def _options(values: Mapping[str, Any], where: str) -> DatasetOptions:
         key = str(first["loc"][0])
         valid = list(DatasetOptions.model_fields)
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, valid, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            problem = f"Unknown option {key!r}.{hint}"
+            problem = f"Unknown option {key!r}.{_near(key, valid)}"
         else:
-            problem = f"Option {key}={_show(first['input'])}: {first['msg']}."
+            problem = f"Option {key}={show(first['input'])}: {first['msg']}."
         raise SpecError(f"Dataset {where!r}: {problem} Options: {', '.join(valid)}.") from None
+
+
+def _near(name: str, valid: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _renaming(key: str, text: str, where: str) -> tuple[str, str]:
+    """Parse `OLD:NEW`."""
+    old, colon, new = text.rpartition(":")
+    if not (colon and old and new):
+        raise SpecError(f"Dataset {where!r}: '{key}={text}' should be {key}=OLD:NEW.")
+    return old, new
 
 
 def _parse_query(query: str, text: str) -> dict[str, Any]:
@@ -347,11 +469,9 @@ def _parse_query(query: str, text: str) -> dict[str, Any]:
         key, equals, value = piece.partition("=")
         if not equals:
             raise SpecError(f"Dataset {text!r}: option {piece!r} has no value; expected key=value.")
-        if key == "columns":
-            old, colon, new = value.rpartition(":")
-            if not (colon and old and new):
-                raise SpecError(f"Dataset {text!r}: {piece!r} should be columns=OLD:NEW.")
-            values.setdefault("columns", {})[old] = new
+        if key in ("columns", "labels"):
+            old, new = _renaming(key, value, text)
+            values.setdefault(key, {})[old] = new
         elif key in values:
             raise SpecError(f"Dataset {text!r}: option {key!r} is given twice.")
         else:
@@ -372,7 +492,7 @@ def _may_be_dataset(text: str) -> bool:
 def _name_from(path: Path) -> str:
     stem = re.sub(r"\.gz$", "", path.name, flags=re.IGNORECASE)
     stem = re.sub(r"\.[^.]+$", "", stem)
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).lstrip("_.-") or "prompts"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).lstrip("_.-") or "records"
 
 
 def _find_inside(text: str, allowed: Sequence[Path]) -> Path | None:
@@ -393,10 +513,6 @@ def _find_inside(text: str, allowed: Sequence[Path]) -> Path | None:
 
 class _FileProblem(Exception):
     """The file cannot be read any further."""
-
-
-class _BadRecord(Exception):
-    """One record is bad; the text is `field: problem` or `problem`."""
 
 
 @dataclass
@@ -481,15 +597,98 @@ class _Lines:
 class _Collected:
     """What reading gave so far."""
 
+    options: DatasetOptions
+    reading: records.Reading
     good: list[Example] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)  # of the good ones
     bad: int = 0
     problems: list[str] = field(default_factory=list)
+    task: records.RecordTask | None = None
     columns: dict[str, None] = field(default_factory=dict)  # a set in order of appearance
     renamed: set[str] = field(default_factory=set)
     truncated: bool = False
 
+    def __post_init__(self) -> None:
+        if self.options.task:
+            self.task = records.TASKS[self.options.task]
 
-def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> PromptDataset:
+    def add(self, record: Mapping[str, Any], place: str) -> None:
+        """Check a record and keep it, its columns renamed and nulls left out.
+
+        Raises:
+          BadRecord: it is bad; nothing is kept of it.
+
+        """
+        renames = self.options.columns
+        renamed = [(renames.get(key, key), value) for key, value in record.items()]
+        example = dict(renamed)
+        if len(example) < len(renamed):
+            new = next(new for new in renames.values() if new in example)
+            raise BadRecord(f"{new}: stands there twice once the columns are renamed; keep one")
+        task = self._task_of(example)
+        example = {key: _flatten(value) for key, value in example.items()} | task.read(
+            example, self.reading
+        )
+        for key, value in example.items():
+            _check_name(key, task)
+            _check_characters(key, value)
+        new_columns = [key for key in example if key not in self.columns]
+        if len(self.columns) + len(new_columns) > _MAX_COLUMNS:
+            raise BadRecord(
+                f"{show(new_columns[-1])}: is one column too many; at most {_MAX_COLUMNS} in a file"
+            )
+        self.task = task
+        self.columns.update(dict.fromkeys(new_columns))
+        self.renamed.update(key for key in renames if key in record)
+        self.good.append({key: value for key, value in example.items() if value is not None})
+        self.places.append(place)
+
+    def _task_of(self, example: Example) -> records.RecordTask:
+        if self.options.task:
+            return records.TASKS[self.options.task]
+        task = records.find(example, self.task) or records.nearest(example)
+        if task is None:
+            has = f"has {names(example)}" if example else "is empty"
+            raise BadRecord(
+                f"shows no task: the record {has}; rename what it holds (columns=OLD:NEW) to "
+                f"{records.ways()}"
+            )
+        return task
+
+    def dataset(self, name: str, short: str) -> RecordDataset:
+        """Return the dataset of the good records.
+
+        Raises:
+          BadRecord: there are none, they do not go together, or there was nothing to rename.
+
+        """
+        if self.task is None or not self.good:
+            what = f"{self.task.noun}s" if self.task else "prompts or other records"
+            raise BadRecord(f"holds no {what}")
+        if unused := [old for old in self.options.columns if old not in self.renamed]:
+            raise BadRecord(
+                f"no record has a column {unused[0]!r} to rename; "
+                f"columns: {', '.join(self.columns)}"
+            )
+        spec = records.settle(self.good, self.columns, self.task, self.reading)
+        unused = [old for old in self.options.labels if old not in self.reading.renamed]
+        if unused and not self.truncated:
+            seen = sorted({label for x in self.good for label in records.labels_of(x, spec)})
+            raise BadRecord(f"no record has a label {unused[0]!r} to rename; labels: {names(seen)}")
+        return RecordDataset(
+            name,
+            spec,
+            self.good,
+            _describe(short, spec, self),
+            task=self.task.name,
+            places=self.places,
+            bad=self.bad,
+            problems=self.problems,
+            truncated=self.truncated,
+        )
+
+
+def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> RecordDataset:
     """Read `path`; errors call it `shown`, which may be less than the whole path."""
     kind = _format_of(path)
     if kind is None:
@@ -498,7 +697,9 @@ def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> PromptD
             f"{', '.join(EXTENSIONS)}, or one of these with .gz behind it."
         )
     short = path.name
-    found = _Collected()
+    table = kind in (".csv", ".tsv")
+    reading = records.Reading(options.separator if table else None, options.labels)
+    found = _Collected(options, reading)
 
     def on_bad(line: int, problem: str) -> None:
         found.bad += 1
@@ -508,17 +709,17 @@ def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> PromptD
     try:
         # Opening a named pipe would wait for ever; folders and missing files fail by themselves.
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise _FileProblem("is not a regular file; expected a file of prompts")
+            raise _FileProblem("is not a regular file; expected a file of records")
         with path.open("rb") as file:
             # A plain file that is called .gz is an error, not a guess.
             raw = gzip.open(file) if path.name.lower().endswith(".gz") else file  # noqa: SIM115
-            _collect(cast("io.BufferedIOBase", raw), kind, options, found, on_bad)
+            _collect(cast("io.BufferedIOBase", raw), kind, short, found, on_bad)
     except _FileProblem as error:
         problem = str(error)
     except FileNotFoundError:
         problem = "does not exist; check the path"
     except IsADirectoryError:
-        problem = "is a folder; expected a file of prompts"
+        problem = "is a folder; expected a file of records"
     except gzip.BadGzipFile:
         problem = "is not a gzip file, or a damaged one; drop .gz from its name, or copy it again"
     except (EOFError, zlib.error):
@@ -536,33 +737,22 @@ def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> PromptD
     if found.bad and not options.skip_bad:
         hint = " Mend them, or load the good ones alone with skip_bad=true." if found.good else ""
         raise DataError(f"{shown}:{_count_text(found)}{hint}")
-    if not found.good:
-        raise DataError(f"{shown}: holds no prompts.{_count_text(found) if found.bad else ''}")
-    if unused := [old for old in options.columns if old not in found.renamed]:
-        raise DataError(
-            f"{shown}: no record has a column {unused[0]!r} to rename; "
-            f"columns: {', '.join(found.columns)}."
-        )
-    spec = _settle_columns(found, from_text=kind in (".csv", ".tsv"))
-    return PromptDataset(
-        name,
-        spec,
-        found.good,
-        _describe(short, spec, found),
-        bad=found.bad,
-        problems=found.problems,
-        truncated=found.truncated,
-    )
+    try:
+        return found.dataset(name, short)
+    except BadRecord as error:
+        context = _count_text(found) if found.bad and not found.good else ""
+        raise DataError(f"{shown}: {error}.{context}") from None
 
 
 def _collect(
     raw: io.BufferedIOBase,
     kind: str,
-    options: DatasetOptions,
+    short: str,
     found: _Collected,
     on_bad: Callable[[int, str], None],
 ) -> None:
-    """Read records from `raw` into `found` until the end or `max_examples`."""
+    """Read records from `raw`, the file `short`, into `found` until its end or `max_examples`."""
+    options = found.options
     buffered = io.BufferedReader(_Metered(raw, options.max_bytes))
     if options.encoding == "utf-8-sig" and buffered.peek(2)[:2] in (
         codecs.BOM_UTF16_LE,
@@ -575,23 +765,31 @@ def _collect(
     )
     lines = _Lines(stream, options, on_bad)
     if kind == ".jsonl":
-        records = _json_records(lines)
+        read = _json_records(lines)
     elif kind == ".txt":
-        records = (_Record(lines.number, {"prompt": x}) for x in lines if x.strip())
+        read = _text_records(lines, found.task)
     else:
-        records = _csv_records(lines, "\t" if kind == ".tsv" else ",", options)
-    for record in records:
+        read = _csv_records(lines, "\t" if kind == ".tsv" else ",", options)
+    for record in read:
         if len(found.good) == options.max_examples:
             found.truncated = True
             return
         try:
             if record.problem is not None:
-                raise _BadRecord(record.problem)
-            example = _check(record.fields, options, found)
-        except _BadRecord as error:
+                raise BadRecord(record.problem)
+            found.add(record.fields, f"{short}:{record.line}")
+        except BadRecord as error:
             on_bad(record.line, str(error))
-        else:
-            found.good.append(example)
+
+
+def _text_records(lines: _Lines, task: records.RecordTask | None) -> Iterator[_Record]:
+    task = task or records.TASKS["text-generation"]
+    if (name := task.line) is None:
+        raise _FileProblem(
+            f"holds one text a line, and {task.name} needs {' and '.join(task.needs[0])}; use "
+            ".jsonl, .csv or .tsv"
+        )
+    return (_Record(lines.number, {name: x}) for x in lines if x.strip())
 
 
 def _json_records(lines: _Lines) -> Iterator[_Record]:
@@ -600,15 +798,15 @@ def _json_records(lines: _Lines) -> Iterator[_Record]:
         if len(fields) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise _BadRecord(f"{_show(twice)}: stands there twice; keep one")
+            raise BadRecord(f"{show(twice)}: stands there twice; keep one")
         return fields
 
     def reject_constant(literal: str) -> NoReturn:
-        raise _BadRecord(f"{literal} is no JSON number; write null, or leave the field out")
+        raise BadRecord(f"{literal} is no JSON number; write null, or leave the field out")
 
     def parse_float(literal: str) -> float:
         if not math.isfinite(number := float(literal)):
-            raise _BadRecord(f"number {_show(literal)} is out of range; write it as text")
+            raise BadRecord(f"number {show(literal)} is out of range; write it as text")
         return number
 
     decoder = json.JSONDecoder(
@@ -621,15 +819,13 @@ def _json_records(lines: _Lines) -> Iterator[_Record]:
         problem = None
         try:
             fields = decoder.decode(line)
-            if isinstance(fields, dict):
-                fields = {key: _flatten(value) for key, value in fields.items()}
-            else:
-                problem = f'is {_show(fields)}, expected an object such as {{"prompt": "text"}}'
+            if not isinstance(fields, dict):
+                problem = f'is {show(fields)}, expected an object such as {{"prompt": "text"}}'
         except json.JSONDecodeError as error:
             problem = f"is no JSON: {error.msg} at column {error.colno}; mend or remove the line"
         except RecursionError:
             problem = "is nested too deeply; keep such data as text"
-        except _BadRecord as error:
+        except BadRecord as error:
             problem = str(error)
         except ValueError:  # Python refuses to convert integers of thousands of digits
             problem = "holds a number of thousands of digits; write it as text"
@@ -641,7 +837,10 @@ def _flatten(value: Any) -> Any:
     if isinstance(value, dict) or (
         isinstance(value, list) and not all(isinstance(item, str) for item in value)
     ):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        except RecursionError:
+            raise BadRecord("is nested too deeply; keep such data as text") from None
     return value
 
 
@@ -656,12 +855,17 @@ def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iter
     renamed = [options.columns.get(column, column) for column in header]
     if twice := [column for column in renamed if renamed.count(column) > 1]:
         raise _FileProblem(
-            f"line {lines.number}: the column {_show(twice[0])} stands there twice; rename one"
+            f"line {lines.number}: the column {show(twice[0])} stands there twice; rename one"
         )
-    if "prompt" not in renamed:
+    task = records.TASKS[options.task] if options.task else None
+    task = task or records.find(renamed) or records.nearest(renamed)
+    missing = task.lacks(renamed) if task else None
+    if task is None or missing:
+        what = f"no column {missing!r} in the header" if missing else "the header shows no task"
+        to = missing or f"NEW) to {records.ways()}"
         raise _FileProblem(
-            f"line {lines.number}: no column 'prompt' in the header; it has {_names(header)}. "
-            "Rename one (columns=OLD:prompt)"
+            f"line {lines.number}: {what}; it has {names(header)}. Rename one (columns=OLD:{to}"
+            + (")" if missing else "")
             + ("" if len(header) > 1 else f", or separate by {delimiter!r}")
         )
     while True:
@@ -680,7 +884,7 @@ def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iter
             continue
         if len(row) != len(header):
             problem = (
-                f"has {len(row)} fields, expected {len(header)} ({_names(header)}); quote text "
+                f"has {len(row)} fields, expected {len(header)} ({names(header)}); quote text "
                 f"that holds {delimiter!r} or a newline"
             )
             yield _Record(start, {}, problem)
@@ -688,159 +892,29 @@ def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iter
             yield _Record(start, dict(zip(header, row, strict=True)))
 
 
-def _check(record: Example, options: DatasetOptions, found: _Collected) -> Example:
-    """Return the record with its columns renamed and without nulls, or raise _BadRecord."""
-    renamed = [(options.columns.get(key, key), value) for key, value in record.items()]
-    example = dict(renamed)
-    if len(example) < len(renamed):
-        new = next(new for new in options.columns.values() if new in example)
-        raise _BadRecord(f"{new}: stands there twice once the columns are renamed; keep one")
-    if "prompt" not in example:
-        has = f"the record has {_names(record)}: rename one (columns=OLD:prompt)"
-        raise _BadRecord(f"prompt: is missing; {has if record else 'the record is empty'}")
-    for key, value in example.items():
-        _check_name(key)
-        _check_value(key, value)
-    new_columns = [key for key in example if key not in found.columns]
-    if len(found.columns) + len(new_columns) > _MAX_COLUMNS:
-        raise _BadRecord(
-            f"{_show(new_columns[-1])}: is one column too many; at most {_MAX_COLUMNS} in a file"
-        )
-    found.columns.update(dict.fromkeys(new_columns))
-    found.renamed.update(key for key in options.columns if key in record)
-    return {key: value for key, value in example.items() if value is not None}
-
-
-def _check_name(name: str) -> None:
-    if name.startswith("_") or name in RESERVED:
-        raise _BadRecord(f"{_show(name)}: LIT uses this name itself; rename it (columns=OLD:NEW)")
+def _check_name(name: str, task: records.RecordTask) -> None:
+    if name.startswith("_") or (name in RESERVED and name not in task.fields):
+        raise BadRecord(f"{show(name)}: LIT uses this name itself; rename it (columns=OLD:NEW)")
     if not name.strip() or len(name) > _MAX_NAME or _UNSAFE_IN_NAMES.search(name):
-        raise _BadRecord(
-            f"{_show(name)}: cannot be a column's name; expected 1 to {_MAX_NAME} characters "
+        raise BadRecord(
+            f"{show(name)}: cannot be a column's name; expected 1 to {_MAX_NAME} characters "
             "without < > & ` [ ] and control characters"
         )
 
 
-def _check_value(name: str, value: Any) -> None:
-    optional = value is None and name != "prompt"
-    if name in ("prompt", "target", "source") and not isinstance(value, str) and not optional:
-        raise _BadRecord(f"{name}: is {_show(value)}, expected text in quotes")
+def _check_characters(name: str, value: Any) -> None:
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str) and "\0" in text:
-            raise _BadRecord(f"{name}: holds a NUL character; remove it")
+            raise BadRecord(f"{name}: holds a NUL character; remove it")
         if isinstance(text, str) and not is_encodable(text):
-            raise _BadRecord(f"{name}: holds half a surrogate pair (\\ud800 to \\udfff); remove it")
-
-
-# --- Types of columns ---
-
-
-def _settle_columns(found: _Collected, *, from_text: bool) -> lit_types.Spec:
-    """Return the spec, and make every example hold every field in its type."""
-    spec: lit_types.Spec = {}
-    first = [name for name in ("prompt", "target", "source") if name in found.columns]
-    for name in [*first, *(name for name in found.columns if name not in first)]:
-        values = [example.get(name) for example in found.good]
-        if name in ("target", "source") and not any(values):
-            continue  # no record has one
-        if name == "prompt" or name == "target":
-            spec[name], settled = lit_types.TextSegment(), _as_text(values)
-        elif name == "source":
-            spec[name], settled = lit_types.CategoryLabel(), _as_text(values)
-        else:
-            spec[name], settled = _column_type(_parse_cells(values) if from_text else values)
-        for example, value in zip(found.good, settled, strict=True):
-            example[name] = value
-    # In the spec's order, without columns that turned out to hold nothing.
-    found.good[:] = [{name: example[name] for name in spec} for example in found.good]
-    return spec
-
-
-def _column_type(values: list[Any]) -> tuple[lit_types.LitType, list[Any]]:
-    """Return the type that fits all values (None: missing), and the values in it.
-
-    Booleans, numbers: only if no value is missing, for LIT's client has no way to show a number
-    that is not there, and any stand-in would lie. Lists of text: a missing one is empty. All else,
-    mixed types too, is text, '' where missing: a category if there are at most 20 different texts
-    of at most 50 characters and each stands there twice on average, free text otherwise.
-    """
-    if all(isinstance(value, bool) for value in values):
-        return lit_types.Boolean(), values
-    if all(_is_number(value) for value in values):
-        step = 1 if all(isinstance(value, int) for value in values) else 0.01
-        low, high = min(values), max(values)
-        # The datapoint editor marks what lies outside as an error, so the range is the data's own.
-        return lit_types.Scalar(min_val=low, max_val=high, default=low, step=step), values
-    present = [value for value in values if value is not None]
-    if present and all(isinstance(value, list) for value in present):
-        return lit_types.SparseMultilabel(), [value or [] for value in values]
-    texts = _as_text(values)
-    different = set(texts)
-    if (
-        present
-        and len(different) <= _MAX_CATEGORIES
-        and 2 * len(different) <= len(texts)
-        and all(len(text) <= _MAX_CATEGORY_LENGTH for text in different)
-    ):
-        return lit_types.CategoryLabel(), texts
-    return lit_types.TextSegment(), texts
-
-
-def _as_text(values: Iterable[Any]) -> list[str]:
-    return [
-        ""
-        if value is None
-        else value
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        for value in values
-    ]
-
-
-def _parse_cells(cells: list[Any]) -> list[Any]:
-    """Return a CSV column as booleans or numbers if every cell reads as one in JSON."""
-    if all(cell in ("true", "false") for cell in cells):
-        return [cell == "true" for cell in cells]
-    # A leading zero is no JSON number, so that postcodes and the like stay text.
-    if all(len(cell) <= 40 and _JSON_NUMBER.fullmatch(cell) for cell in cells):
-        numbers = [json.loads(cell) for cell in cells]
-        if all(_is_number(number) for number in numbers):
-            return numbers
-    return cells
+            raise BadRecord(f"{name}: holds half a surrogate pair (\\ud800 to \\udfff); remove it")
 
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
 
 
-def _is_number(value: Any) -> bool:
-    """Whether the value is a finite number that JavaScript holds exactly enough to show."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) <= _EXACT_IN_JAVASCRIPT if isinstance(value, int) else math.isfinite(value)
-
-
-def is_encodable(text: str) -> bool:
-    """Whether the text holds no half of a surrogate pair, which is no character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 # --- Words ---
-
-
-def _show(value: Any) -> str:
-    """Return the value as it goes into an error: on one line, and short."""
-    text = ascii(value[:40]) if isinstance(value, str) else ascii(value)
-    return f"{text[:40]}…" if len(text) > 42 else text
-
-
-def _names(names: Iterable[Any]) -> str:
-    shown = [_show(str(name)).strip("'") for name in names]
-    return ", ".join(shown[:8]) + (", …" if len(shown) > 8 else "") if shown else "(none)"
 
 
 def _encoding_name(options: DatasetOptions) -> str:
@@ -859,7 +933,8 @@ def _count_text(found: _Collected) -> str:
 def _describe(short: str, spec: lit_types.Spec, found: _Collected) -> str:
     """Return Markdown for LIT's dataset page; the first line is its preview."""
     count = len(found.good)
-    lines = [f"{count} prompt{'' if count == 1 else 's'} from {_plain(short)}."]
+    task = cast("records.RecordTask", found.task)
+    lines = [f"{count} {task.noun}{'' if count == 1 else 's'} from {_plain(short)}."]
     if found.truncated:
         lines[0] = f"The first {lines[0]} The rest was not read: max_examples is {count}."
     if found.bad:
@@ -867,7 +942,7 @@ def _describe(short: str, spec: lit_types.Spec, found: _Collected) -> str:
         lines += ["", *(f"- {_plain(problem)}" for problem in found.problems[:_PROBLEMS_SHOWN])]
         lines += ["- …"] if found.bad > _PROBLEMS_SHOWN else []
     fields = ", ".join(f"{_plain(key)} ({type(value).__name__})" for key, value in spec.items())
-    return "\n".join([*lines, "", f"Fields: {fields}."])
+    return "\n".join([*lines, "", f"Task: {task.name}. Fields: {fields}."])
 
 
 def _plain(text: str) -> str:

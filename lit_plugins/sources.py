@@ -16,7 +16,8 @@ SOURCE is one of
 Options are the fields of `ModelOptions`, divided by `&` or `,`. They begin at the last `?`
 that `word=` follows, so a path may hold one. In values `%XX` is decoded: write `%2C` for a
 comma, `%26` for `&`, `%3F` for `?` and `%25` for `%`. In `stop` and `system`, `\n`, `\t`
-and `\\` are a newline, a tab and a backslash. `stop` may be repeated.
+and `\\` are a newline, a tab and a backslash. `stop`, `candidate_labels` and `ignored_labels` may
+be repeated.
 """
 
 import json
@@ -30,11 +31,21 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from lit_plugins import gguf, packaged
+from lit_plugins import gguf, packaged, packaged_folders
 from lit_plugins.errors import SourceError, SpecError
 
 FRAMEWORKS = ("hf", "keras")
 
+Task = Literal[
+    "text-generation",
+    "text-classification",
+    "pair-classification",
+    "zero-shot",
+    "token-classification",
+    "question-answering",
+]
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+Aggregation = Literal["first", "max", "average"]
 Kind = Literal["packaged", "gguf", "folder", "hub", "preset"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -48,6 +59,10 @@ _FRAMEWORK_ALIASES = {
         ("tensorflow", "tf", "kerashub", "keras_hub", "keras-hub", "kerasnlp"), "keras"
     ),
 }
+
+
+# Options that may be repeated.
+_LISTS = ("stop", "candidate_labels", "ignored_labels")
 
 
 class ModelOptions(BaseModel):
@@ -87,7 +102,26 @@ class ModelOptions(BaseModel):
     max_explanation_seconds: float = Field(default=600, gt=0)
     """Explanations that are expected to take longer are refused."""
     embeddings: bool = True
-    """Whether mean embeddings of prompt and response are returned, for LIT's projector."""
+    """Whether mean embeddings of the texts are returned, for LIT's projector."""
+    attention: bool = False
+    """Whether attention heads are returned, for LIT's Attention module. Not for language models."""
+    gradients: bool = False
+    """Classifiers only: whether gradients at the tokens are returned, for LIT's HotFlip. Costs a
+    backward pass a prediction."""
+    task: Task | None = None
+    """hf only: what the model does. None: what its config says."""
+    problem_type: ProblemType | None = None
+    """Classifiers only: what their labels mean. None: what the config says."""
+    candidate_labels: tuple[str, ...] = ()
+    """zero-shot only: the labels of examples that bring none."""
+    hypothesis_template: str = "This text is about {}."
+    """zero-shot only: the sentence that a label is put into."""
+    no_answer: bool = True
+    """question-answering only: whether there may be no answer."""
+    aggregation: Aggregation = "first"
+    """token-classification only: which of a word's pieces gives its tag."""
+    ignored_labels: tuple[str, ...] = ("O",)
+    """token-classification only: tags that make no entity."""
 
     @field_validator("chat", mode="before")
     @classmethod
@@ -103,10 +137,17 @@ class ModelOptions(BaseModel):
             return text
         raise ValueError("it must be auto, on, off or the path of a .jinja file")
 
-    @field_validator("stop", mode="before")
+    @field_validator(*_LISTS, mode="before")
     @classmethod
-    def _stop(cls, value: Any) -> Any:
+    def _list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("hypothesis_template")
+    @classmethod
+    def _one_place(cls, value: str) -> str:
+        if value.count("{}") != 1:
+            raise ValueError("it must hold {} once, where the label goes")
+        return value
 
     @field_validator("stop")
     @classmethod
@@ -281,7 +322,7 @@ def _split_options(name: str, text: str) -> dict[str, Any]:
             value = re.sub(
                 r"\\([nt\\])", lambda match: {"n": "\n", "t": "\t", "\\": "\\"}[match[1]], value
             )
-        if key == "stop":
+        if key in _LISTS:
             options[key] = (*options.get(key, ()), value)
         elif key in options:
             raise SpecError(f"Model '{name}': option '{key}' is given twice. Drop one.")
@@ -424,8 +465,7 @@ def locate(spec: ModelSpec) -> Location:
     check(spec)
     if spec.kind == "packaged":
         model = packaged.find(spec.source.removeprefix("packaged:"))
-        path = packaged.fetch(model.name)
-        return Location("folder", str(gguf.to_folder(path, sha256=model.files[0].sha256)))
+        return Location("folder", str(packaged_folders.to_folder(model)))
     if spec.kind == "gguf":
         path = _expand(spec, spec.source)
         return Location("folder", str(gguf.to_folder(path, spec.options.dtype or "float32")))

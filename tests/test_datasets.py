@@ -14,8 +14,9 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import serialize
 from lit_nlp.lib import utils as lit_utils
 
-from lit_plugins import datasets, resources
+from lit_plugins import datasets
 from lit_plugins.errors import DataError, SpecError
+from lit_plugins.records import show
 
 SAMPLES = ("chat", "grade_school_maths", "headlines", "menu_advice")
 
@@ -135,7 +136,7 @@ def test_columns_are_kept_and_typed(tmp_path):
     check_fits_its_spec(dataset)
 
 
-def check_fits_its_spec(dataset: datasets.PromptDataset) -> None:
+def check_fits_its_spec(dataset: datasets.RecordDataset) -> None:
     """LIT wants every field of the spec in every example, and its client plain valid JSON."""
     for example in dataset.examples:
         assert list(example) == list(dataset.spec())
@@ -318,7 +319,7 @@ def test_many_bad_lines_show_the_first_few(tmp_path):
 
 def test_skipping_needs_something_good(tmp_path):
     message = error_of(write(tmp_path, "{\n"), skip_bad=True)
-    assert "holds no prompts. Of 1 records 1 bad, 0 good." in message
+    assert "holds no prompts or other records. Of 1 records 1 bad, 0 good." in message
 
 
 def test_problem_columns_of_bad_records_leave_no_trace(tmp_path):
@@ -396,7 +397,7 @@ def test_max_examples_stops_the_reading_and_says_so(tmp_path, kind):
         ("p.gz", b"x", "unknown kind of file '.gz'"),
         ("p.jsonl", '{"prompt": "a"}'.encode("utf-16"), "is UTF-16, expected UTF-8"),
         ("p.txt", "a\n".encode("utf-16-be"), "p.txt:1: holds a NUL byte at column 1"),
-        ("p.csv", b"text,n\na,1\n", "line 1: no column 'prompt' in the header; it has text, n"),
+        ("p.csv", b"body,n\na,1\n", "line 1: the header shows no task; it has body, n. Rename"),
         ("p.csv", b"prompt;n\na;1\n", "separate by ','"),
         ("p.csv", b"prompt,n,n\na,1,2\n", "the column 'n' stands there twice"),
         ("p.csv", b"prompt,n\na,1\nb\nc,2\n", "p.csv:3: has 1 fields, expected 2 (prompt, n)"),
@@ -468,7 +469,7 @@ def test_no_path_of_a_client_reaches_the_disk(tmp_path):
         with pytest.raises(DataError):
             each.save([], str(tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["p.jsonl"]
-    assert datasets.PromptDataset.init_spec() is None
+    assert datasets.RecordDataset.init_spec() is None
 
 
 def test_description_shows_names_and_no_markup(tmp_path):
@@ -500,20 +501,19 @@ def prompts_of(loader, *args, **kwargs) -> list[str]:
 
 
 def test_loader_opens_files_of_allowed_folders(folders):
-    loader, spec = datasets.loaders(folders)["prompts"]
-    assert loader.__name__ == "prompts"
+    loader, spec = datasets.loaders(folders)["records"]
     assert prompts_of(loader, path="a.jsonl", max_examples=1.0) == ["one"]
     assert prompts_of(loader, path=" deep/b.txt ") == ["three"]
     assert prompts_of(loader, path="inner.txt") == ["three"]
     assert prompts_of(loader, path=str(folders[0] / "a.jsonl")) == ["one", "two"]
     assert prompts_of(loader, path="../second/deep/b.txt") == ["three"]
     assert len(loader(path="menu_advice")) >= 3
-    assert set(spec) == {"path", "max_examples", "skip_bad"}
+    assert set(spec) == {"path", "task", "columns", "labels", "max_examples", "skip_bad"}
     json.dumps(serialize.to_json(spec, simple=True))
 
 
 def test_loader_tells_outside_and_missing_apart_from_nothing(folders, tmp_path):
-    loader, _ = datasets.loaders(folders)["prompts"]
+    loader, _ = datasets.loaders(folders)["records"]
     messages = set()
     for path in (
         "nothing.jsonl", "../secret.jsonl", "../nothing.jsonl", "link.jsonl", "loop.jsonl",
@@ -526,7 +526,7 @@ def test_loader_tells_outside_and_missing_apart_from_nothing(folders, tmp_path):
         message = str(caught.value)
         assert str(tmp_path) not in message.replace(path, "")
         assert "allowed folders: first, second." in message
-        messages.add(message.replace(datasets._show(path), "PATH"))
+        messages.add(message.replace(show(path), "PATH"))
     assert len(messages) == 1
 
 
@@ -547,13 +547,13 @@ def test_loader_tells_outside_and_missing_apart_from_nothing(folders, tmp_path):
 )
 def test_loader_checks_what_clients_send(folders, config):
     with pytest.raises(DataError, match="expected"):
-        datasets.loaders(folders)["prompts"][0](**config)
+        datasets.loaders(folders)["records"][0](**config)
 
 
 def test_loader_errors_do_not_name_the_servers_folders(folders, tmp_path):
     write(folders[0], "{", "broken.jsonl")
     with pytest.raises(DataError) as caught:
-        datasets.loaders(folders)["prompts"][0](path="broken.jsonl")
+        datasets.loaders(folders)["records"][0](path="broken.jsonl")
     assert str(caught.value).startswith("broken.jsonl: Of 1 records 1 bad")
     assert str(tmp_path) not in str(caught.value)
 
@@ -569,10 +569,10 @@ def test_lit_creates_a_dataset_with_the_loader(folders):
         client_root=str(folders[0]),
     )
     config = {"new_name": "mine", "path": "a.jsonl", "max_examples": 100, "skip_bad": False}
-    info, name = app._create_dataset({"config": config}, dataset_name="prompts")
+    info, name = app._create_dataset({"config": config}, dataset_name="records")
     assert name == "mine"
     assert info["datasets"]["mine"]["size"] == 2
-    spec = datasets.loaders(folders)["prompts"][1]
+    spec = datasets.loaders(folders)["records"][1]
     lit_utils.validate_config_against_spec(
         {"path": "a.jsonl"}, spec, "x", raise_for_unsupported=True
     )
@@ -606,7 +606,7 @@ def test_parse_dataset():
         ("_a=x.jsonl", "Dataset name '_a' in"),
         ("a b=x.jsonl", "Dataset name 'a b' in"),
         ("a=x.jsonl?max_exmples=5", "Unknown option 'max_exmples'. Did you mean 'max_examples'?"),
-        ("a=x.jsonl?zzz=5", "Options: max_examples, max_bytes, max_line, encoding, columns"),
+        ("a=x.jsonl?zzz=5", "Options: max_examples, max_bytes, max_line, encoding, task, columns"),
         ("a=x.jsonl?max_examples=many", "Option max_examples='many': "),
         ("a=x.jsonl?max_examples", "has no value; expected key=value"),
         ("a=x.jsonl?max_line=5,max_line=6", "option 'max_line' is given twice"),
@@ -651,13 +651,6 @@ def test_samples_load(name):
     assert 4 <= len(dataset) <= 6
     assert isinstance(dataset.spec()["source"], lit_types.CategoryLabel)
     assert ("target" in dataset.spec()) == (name != "chat")
-
-
-def test_samples_are_all_described():
-    assert tuple(datasets.samples()) == SAMPLES
-    text = (resources.folder("datasets") / "README.md").read_text("utf-8")
-    assert all(f"`{name}.jsonl`" in text for name in SAMPLES)
-    assert "Apache-2.0" in text
 
 
 def test_menu_advice_is_the_classic_session():

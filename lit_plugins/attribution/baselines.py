@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from lit_plugins.attribution.options import Options
+from lit_plugins.backends import Backend
 from lit_plugins.errors import InputError
-from lit_plugins.models.language_model import Batch, LanguageModel, Text
+from lit_plugins.models.language_model import LanguageModel, Text
 
 TOKENS_AT_ONCE = 4096
 
@@ -40,17 +41,26 @@ def baseline(
     return embeddings(model, [token]).to(features).expand_as(features)
 
 
-def embeddings(model: LanguageModel, ids: Sequence[int]) -> torch.Tensor:
+class Embedding(Protocol):
+    """A model with token embeddings."""
+
+    backend: Backend
+    lock: Any
+    vocabulary: int
+
+    def features_of(self, ids: Sequence[int]) -> Any:
+        """Token embeddings of single tokens, (1, tokens, dim)."""
+        ...
+
+
+def embeddings(model: Embedding, ids: Sequence[int]) -> torch.Tensor:
     """The features of tokens: (1, tokens, dim), float32 at least."""
-    row = np.asarray([ids], np.int32)
-    nothing = np.zeros((1, 1), np.int32)
-    batch = Batch(row, np.ones_like(row, bool), nothing, nothing, nothing.astype(np.float32))
     with model.lock:
-        made = model.backend.to_torch(model.features(batch))
+        made = model.backend.to_torch(model.features_of(ids))
     return made.to(torch.promote_types(made.dtype, torch.float32))
 
 
-def mean_embedding(model: LanguageModel) -> torch.Tensor:
+def mean_embedding(model: Embedding) -> torch.Tensor:
     """The mean over the vocabulary, (dim,)."""
     total = torch.zeros(())
     for first in range(0, model.vocabulary, TOKENS_AT_ONCE):

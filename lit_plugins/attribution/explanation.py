@@ -31,7 +31,8 @@ class Explanation:
         tokens: The input as the model sees it, target included, as shown to people.
         segments: What has a score, in the order of the text.
         scores: (segments,), or (targets, segments) with `each`. Read-only, always finite.
-        targets: Places of the tokens explained, in `tokens`.
+        targets: Places of the tokens explained, in `tokens`; numbers of the labels explained.
+        names: What each of them is called.
         foil: What the target is compared with, as text; None without contrast.
         signed: Whether a negative score means "against the target".
         units: Of a score.
@@ -56,6 +57,7 @@ class Explanation:
     signed: bool
     units: str
     value: np.ndarray
+    names: tuple[str, ...] = ()
     baseline_value: np.ndarray | None = None
     foil: str | None = None
     convergence_error: float | None = None

@@ -25,6 +25,8 @@ Perturb = Literal["replace", "delete"]
 Path = Literal["straight", "two_legs"]
 Template = Literal["keep", "hold", "drop"]
 
+Over = Literal["all", "first", "second"]
+
 OCCLUSION_WINDOW = 2  # segments, if none is asked for; or all, if there are fewer
 SEGMENTS = get_args(SegmentUnit)
 
@@ -55,6 +57,9 @@ class Options(BaseModel):
     template: Template | None = None
     """A chat template's scaffolding: `keep` (scored like all else), `hold` (always there, no
     score), `drop` (its scores left out, and the others scaled to the same absolute sum)."""
+
+    over: Over | None = None
+    """Of two texts: which of them gets scores; the other is always there."""
 
     # How.
     baseline: Baseline | None = None

@@ -12,6 +12,7 @@ from lit_plugins.attribution import baselines
 from lit_plugins.attribution.bridge import Branch, Scorer
 from lit_plugins.attribution.case import Case
 from lit_plugins.attribution.deletion import Deletion
+from lit_plugins.attribution.engine import Built
 from lit_plugins.attribution.explanation import Segment
 from lit_plugins.attribution.options import Options
 from lit_plugins.attribution.perturbation import players_of
@@ -34,6 +35,16 @@ class Question:
     def asked(self) -> np.ndarray:
         """Places of the tokens explained. The first token of a text is never predicted."""
         return np.flatnonzero(self.mask[1:]) + 1
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """The same as plain numbers."""
+        return tuple(self.asked.tolist())
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weight of each of them."""
+        return tuple(float(one) for one in self.mask[self.asked])
 
 
 @dataclass(frozen=True)
@@ -114,8 +125,8 @@ def build(
     watch: Watch,
     tokens_per_pass: int,
     also: Sequence[Sequence[int]] | None = None,
-) -> tuple[Case, list[list[Segment]], list[str | None]]:
-    """The Case of some texts, the segments of each, and each text's foil as shown.
+) -> Built:
+    """The Case of some texts.
 
     `also`: places of tokens whose scores are computed in the same pass, for later questions.
     """
@@ -153,7 +164,7 @@ def build(
         for row, one in enumerate(asked)
     ]  # fmt: skip
     case.without = lambda row, kept: deletions[row].outputs(kept)
-    return case, found, shown
+    return Built(case, found, shown)
 
 
 def _two_texts(
@@ -164,7 +175,7 @@ def _two_texts(
     options: Options,
     watch: Watch,
     tokens_per_pass: int,
-) -> tuple[Case, list[list[Segment]], list[str | None]]:
+) -> Built:
     """Target and foil as two continuations of the tokens before the place where they part."""
     before = question.text.ids[: against.place]
     weight = float(question.mask[against.place])
@@ -189,7 +200,7 @@ def _two_texts(
     case.without = lambda row, kept: torch.stack(
         [sign * deletion.outputs(kept) for deletion, sign in deletions]
     ).sum(0)
-    return case, found, [against.shown]
+    return Built(case, found, [against.shown])
 
 
 def _fill(

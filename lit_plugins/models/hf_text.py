@@ -13,7 +13,8 @@ import torch
 import transformers
 
 from lit_plugins.backends.torch_backend import TorchBackend
-from lit_plugins.errors import SourceError, SpecError
+from lit_plugins.errors import SourceError
+from lit_plugins.models import hf_loading
 from lit_plugins.models.hf_tokenizer import HFTokenizer
 from lit_plugins.models.language_model import Batch, LanguageModel
 from lit_plugins.sources import ModelOptions
@@ -212,37 +213,9 @@ def load(path: str, options: ModelOptions, description: str) -> HFCausalLM:
 
     Raises SourceError when it cannot be loaded, or is not a causal language model.
     """
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    common = {"trust_remote_code": options.trust_remote_code, "revision": options.revision}
-    common = {key: value for key, value in common.items() if value}
-    try:
-        device = str(torch.device(device))
-    except RuntimeError:
-        raise SpecError(
-            f"device={device} is not a torch device. Expected cpu, cuda, cuda:1, mps."
-        ) from None
-    with _loading(description):
-        config = transformers.AutoConfig.from_pretrained(path, **common)
-    _check_task(config, description)
-    dtype = options.dtype or ("float32" if device == "cpu" else "auto")
-    with _loading(description):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **common)
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, output_loading_info=True, **common
-        )
-    model, info = loaded
-    if missing := sorted(info["missing_keys"]):
-        raise SourceError(
-            f"{description} has no weights for {', '.join(missing[:3])} and "
-            f"{max(0, len(missing) - 3)} more: random ones would take their place. Expected the "
-            "whole checkpoint of a causal language model."
-        )
-    try:
-        model = model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise SpecError(
-            f"device={device} cannot be used: {_first_line(error)}. Try device=cpu."
-        ) from None
+    _check_task(hf_loading.config_of(path, options, description), description)
+    auto, what = transformers.AutoModelForCausalLM, "causal language model"
+    model, tokenizer = hf_loading.load(auto, path, options, description, what)
     return HFCausalLM(model, tokenizer, options, description)
 
 
@@ -258,16 +231,3 @@ def _check_task(config: Any, description: str) -> None:
         f"{description} is a {classes[0] if classes else config.model_type}, "
         "not a causal language model. Expected an architecture such as LlamaForCausalLM."
     )
-
-
-@contextlib.contextmanager
-def _loading(description: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # whatever a damaged or unknown checkpoint leads to
-        raise SourceError(f"{description} cannot be loaded: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]

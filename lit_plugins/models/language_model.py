@@ -129,6 +129,10 @@ class LanguageModel(abc.ABC):
         """Whether it computes on a CPU, as far as is known, where large batches are no faster."""
         return True
 
+    def option_defaults(self, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A method's defaults for this model, from those that it has for all."""
+        return defaults
+
     # What a framework adds.
 
     @abc.abstractmethod
@@ -142,6 +146,13 @@ class LanguageModel(abc.ABC):
     @abc.abstractmethod
     def logits_of_ids(self, batch: Batch) -> Any:
         """The same computed by the uncut model, from token ids: the reference for the cut."""
+
+    def features_of(self, ids: Sequence[int]) -> Any:
+        """Token embeddings of single tokens, (1, tokens, dim)."""
+        row = np.asarray([list(ids)], np.int32)
+        nothing = np.zeros((1, 1), np.int32)
+        mask = np.ones_like(row, bool)
+        return self.features(Batch(row, mask, nothing, nothing, nothing.astype(np.float32)))
 
     def remember(self, ids: Sequence[int]) -> Any | None:
         """What the model knows of a text behind each of its tokens, for `logits_after`.

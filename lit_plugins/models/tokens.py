@@ -77,11 +77,15 @@ def readable(pieces: Sequence[Piece]) -> list[str]:
                 end += 1
             if not _whole(pieces[start:end]):
                 end = start + 1
-        text = _bytes(pieces[start:end]).decode(errors="replace")
-        spaces = len(text) - len(text.lstrip(" "))
-        shown[start] = SPACE * spaces + text[spaces:]
+        shown[start] = with_space_marks(_bytes(pieces[start:end]).decode(errors="replace"))
         start = end
     return shown
+
+
+def with_space_marks(text: str) -> str:
+    """The text with ▁ for each space at its beginning, which LIT's client expects of a token."""
+    spaces = len(text) - len(text.lstrip(" "))
+    return SPACE * spaces + text[spaces:]
 
 
 def _incomplete(pieces: Sequence[Piece]) -> bool:

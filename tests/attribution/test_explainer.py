@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 
-import lit_plugins.attribution.explainer as explainer_module
+import lit_plugins.attribution.engine as engine_module
 from lit_plugins.attribution import baselines
 from lit_plugins.attribution.explainer import Explainer, Request
 from lit_plugins.attribution.methods import METHODS
@@ -280,7 +280,7 @@ def test_where_the_target_begins_is_part_of_the_content(model, explainer):
 
 
 def test_the_memory_is_bounded(model, calls, monkeypatch):
-    monkeypatch.setattr(explainer_module, "CACHED", 3)
+    monkeypatch.setattr(engine_module, "CACHED", 3)
     explainer = Explainer(model)
     prompts = ["a", "b", "c", "d"]
     for prompt in prompts:
@@ -292,7 +292,7 @@ def test_the_memory_is_bounded(model, calls, monkeypatch):
     explainer.explain(prompts[0], " the", "the", method="feature_ablation")
     assert calls
     for cache in vars(explainer).values():
-        if isinstance(cache, explainer_module._Cache):
+        if isinstance(cache, engine_module._Cache):
             assert len(cache._values) <= 4
 
 

@@ -89,6 +89,7 @@ VALID = {
     "window": 3,
     "stride": 1,
     "perturb": "replace",
+    "over": "first",
     "seed": 1,
 }
 
