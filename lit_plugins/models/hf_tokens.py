@@ -15,7 +15,7 @@ from lit_plugins.models.hf_encoder import HFEncoder
 from lit_plugins.models.hf_sequence import field_of, probabilities, unknown_label
 from lit_plugins.tasks import TokenLabel
 
-OVERLAP = 8  # a window shares one part in so many of its tokens with the next, on each side
+OVERLAP = 4  # a window shares one part in so many of its tokens with the next
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class HFTokenClassifier(HFEncoder):
                 own = one.places(0)
                 # Half a word, at a window's edge, is a whole one in the next.
                 before = len(text) if number == 0 else places[0] - own.start
-                behind = len(text) if number == len(windows) - 1 else own.stop - places[-1]
+                behind = len(text) if number == len(windows) - 1 else own.stop - 1 - places[-1]
                 if min(before, behind) > best:
                     best, window, tokens = min(before, behind), number, places
             made = self._aggregate(scores[window][list(tokens)]) if tokens else self._nothing()
