@@ -94,12 +94,15 @@ def _convert(model: PackagedModel, path: Path, sources: Path, home: Path) -> Non
             safetensors.numpy.save_file(
                 weights, folder / "model.safetensors", metadata={"format": "pt"}
             )
+            # safetensors' 0600 would hide it in a shared cache.
+            (folder / "model.safetensors").chmod(0o644)
             _write_json(folder / "config.json", _config(model, sources))
             tokenizer = _read_json(sources / "tokenizer.json")
             # Some are saved with a fixed length, which whoever calls them cannot know.
             tokenizer |= {"padding": None, "truncation": None}
             _write_json(folder / "tokenizer.json", tokenizer)
-            _write_json(folder / "tokenizer_config.json", _tokenizer_config(model, sources))
+            settings = _read_json(sources / "tokenizer_config.json")
+            _write_json(folder / "tokenizer_config.json", {**settings, "model_max_length": 512})
             for licence in sources.glob("LICENSE"):
                 shutil.copyfile(licence, folder / licence.name)
 
@@ -113,10 +116,6 @@ def _config(model: PackagedModel, sources: Path) -> dict[str, Any]:
     config["label2id"] = {label: int(number) for number, label in labels.items()}
     config["dtype"] = "float32"
     return config
-
-
-def _tokenizer_config(model: PackagedModel, sources: Path) -> dict[str, Any]:
-    return {**_read_json(sources / "tokenizer_config.json"), "model_max_length": 512}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
