@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,16 @@ class Case:
     gradient: tuple[torch.Tensor, torch.Tensor] | None = None
     warnings: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+    row_warnings: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    row_notes: defaultdict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+
+    def note(self, row: int, **found: Any) -> None:
+        """What the method found about one example."""
+        self.row_notes[row] |= found
+
+    def warn(self, row: int, warning: str) -> None:
+        """What to beware of in one example's scores."""
+        self.row_warnings[row].append(warning)
 
     @property
     def rows(self) -> torch.Tensor:

@@ -192,12 +192,13 @@ def _fill(
         scorer, features, held=torch.as_tensor(held, device=features.device), players=players
     )
     case.baseline = _baseline(model, features, batch, held, inquiries, options)
-    dropped = max(one.text.dropped for one in inquiries)
-    if dropped:
-        case.warnings.append(
-            f"The text is too long for this model: {dropped} tokens at its end were left out "
-            f"(max_length is {model.max_length})."
-        )
+    for row, one in enumerate(inquiries):
+        if one.text.dropped:
+            case.warn(
+                row,
+                f"The text is too long for this model: {one.text.dropped} tokens at its end were "
+                f"left out (max_length is {model.max_length}).",
+            )
     return case, found
 
 

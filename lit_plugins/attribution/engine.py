@@ -234,7 +234,7 @@ class Engine(abc.ABC, Generic[Q]):
 
     def _groups(self, row: Method, options: Options, questions: Sequence[Q]) -> Iterable[list[int]]:
         """Numbers of questions that are computed together."""
-        alone = options.foil is not None or options.each or options.steps == "auto"
+        alone = options.foil is not None or options.each
         if not row.batched or alone:
             return [[number] for number in range(len(questions))]
         return self.in_batches(questions)
@@ -315,11 +315,12 @@ class Engine(abc.ABC, Generic[Q]):
         scores = _sum_segments(scores, found) if row.by_position else scores[:, : len(found)]
         warned = [
             *case.warnings,
+            *case.row_warnings[place],
             *findings.warnings(row, options, scores, value, base, error),
         ]
         if error is not None and not np.isfinite(error):
             error = None
-        notes = dict(case.notes)
+        notes = case.notes | case.row_notes[place]
         if not np.isfinite(scores).all():
             notes["not_finite"] = int((~np.isfinite(scores)).sum())
             scores = np.where(np.isfinite(scores), scores, 0.0)

@@ -6,7 +6,7 @@ eq. 1); these are the rules that approximate it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,11 +93,8 @@ NODES_A_ROUND = 4
 
 
 def adapt(
-    evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    tolerance: float,
-    most: int,
-    power: int = 1,
-) -> Adapted:
+    tolerance: float, most: int, power: int = 1
+) -> Generator[np.ndarray, tuple[np.ndarray, np.ndarray], Adapted]:
     """Nodes where a function changes: each one shows where the next are needed.
 
     The function's values at two nodes say exactly what the integral of its slope between them must
@@ -105,9 +102,11 @@ def adapt(
     again; cubics through the four nearest of them give the weights. It works in the variable
     t = place ** (1 / power).
 
+    A generator, so that the nodes of many functions can be computed together: it yields places, and
+    is sent their values (places, outputs) and slopes (places, outputs), the derivative of the
+    values by the place.
+
     Args:
-        evaluate: Places -> values (places, outputs) and slopes (places, outputs), the derivative of
-            the values by the place.
         tolerance: Of |error|, as a share of the change; panels' errors may be PANEL_TOLERANCE times
             as large in sum.
         most: Nodes to give up at.
@@ -115,7 +114,7 @@ def adapt(
 
     """
     t = np.linspace(0, 1, max(3, min(FIRST_NODES, most)))
-    values, slopes = evaluate(t**power)
+    values, slopes = yield t**power
     while True:
         scale = (power * t ** (power - 1))[:, None]
         # At a zero baseline a gradient may be infinite; what it weighs is nothing there.
@@ -132,7 +131,7 @@ def adapt(
         worst = np.argsort(-np.nan_to_num(panels, nan=np.inf))[:room]
         worst = worst[~(panels[worst] <= np.nanmax(panels) / 20)]
         new = (t[worst] + t[worst + 1]) / 2
-        more_values, more_slopes = evaluate(new**power)
+        more_values, more_slopes = yield new**power
         order = np.argsort(np.concatenate([t, new]))
         t = np.concatenate([t, new])[order]
         values = np.concatenate([values, more_values])[order]
