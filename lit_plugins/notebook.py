@@ -60,7 +60,10 @@ class LitWidget(lit_notebook.LitWidget):
 
     @property
     def models(self) -> dict[str, Any]:
-        """The models by name: each a LanguageModel or an HFEncoder. Take `model.lock` around a use while the page may use it too."""
+        """The models by name. Take `model.lock` around a use while the page may use it too.
+
+        Each is a LanguageModel, or an HFEncoder.
+        """
         return dict(self._models)
 
     @property

@@ -104,7 +104,8 @@ class ModelOptions(BaseModel):
     embeddings: bool = True
     """Whether mean embeddings of the texts are returned, for LIT's projector."""
     attention: bool = False
-    """Whether attention heads are returned, for LIT's Attention module. Not for language models."""
+    """Whether predictions hold attention heads, for use from Python. Not for language models. The
+    page shows attention without it."""
     gradients: bool = False
     """Classifiers only: whether gradients at the tokens are returned, for LIT's HotFlip. Costs a
     backward pass a prediction."""

@@ -57,7 +57,8 @@ def test_checks_out(line):
         command.append("--check")
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert "smollm2" in ran.stdout
+    for name in re.findall(r"([\w-]+)=hf:", line):
+        assert re.search(rf"^{name} +model +ok", ran.stdout, re.MULTILINE)
 
 
 @pytest.mark.packaged

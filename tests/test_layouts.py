@@ -10,7 +10,14 @@ from lit_nlp.lib import serialize
 from lit_plugins import layouts, resources
 from lit_plugins.errors import ConfigError
 
-PACKAGED = ("prompt_left_right", "prompt_three_panel", "prompt_top_bottom")
+PROMPTS = ("prompt_left_right", "prompt_three_panel", "prompt_top_bottom")
+# What each of the others is for.
+OTHERS = {
+    "classification": {"classification-module", "confusion-matrix-module", "multilabel-module"},
+    "pairs_and_answers": {"annotated-text-module", "classification-module"},
+    "tagging": {"annotated-text-module"},
+}
+PACKAGED = tuple(sorted((*PROMPTS, *OTHERS)))
 MINIMAL = '[upper]\nSalience = ["SequenceSalienceModule"]\n'
 
 
@@ -42,10 +49,13 @@ def modules_of(layout: lit_layout.LitCanonicalLayout) -> set[str]:
 def test_packaged_layouts_show_what_prompt_debugging_needs():
     found = layouts.load([resources.folder("layouts")])
     assert tuple(found) == PACKAGED
-    for layout in found.values():
+    for name, layout in found.items():
         assert layout.description
         names = modules_of(layout)
-        assert "sequence-salience-module" in names  # shows the generated text, too
+        assert "salience-map-module" in names
+        if name in PROMPTS:
+            assert "sequence-salience-module" in names  # shows the generated text, too
+        assert OTHERS.get(name, set()) <= names
         assert any("datapoint-editor" in name for name in names)
         assert any("data-table" in name for name in names)
     assert "embeddings-module" in modules_of(found["prompt_three_panel"])

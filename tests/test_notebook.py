@@ -18,6 +18,7 @@ import weakref
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import encoders
 import nbclient
 import nbformat
 import pytest
@@ -343,7 +344,7 @@ def test_a_layout_of_the_callers(make, model, tmp_path):
         ({"datasets": [["a"]]}, SpecError, "need a name"),
         ({"datasets": {"a": 5}}, SpecError, "Dataset 'a' is int"),
         ({"datasets": {"a b": ["x"]}}, SpecError, "'a b'"),
-        ({"datasets": {"a": [5]}}, InputError, "A prompt is text"),
+        ({"datasets": {"a": [5]}}, InputError, "An example is text"),
         ({"datasets": {"a": []}}, DataError, "holds no prompts"),
         ({"datasets": {"a": [{"prompt": "x", "f": object()}]}}, DataError, "record 0: 'f'"),
         ({"layout": "left_right"}, ConfigError, "Unknown layout 'left_right'.*prompt_left_right"),
@@ -479,3 +480,38 @@ def _top_line(table):
     rows = re.findall(r"col0[^>]*>(.*?)</td>\s*<td[^>]*col1[^>]*>([\d.]+)</td>", table)
     assert len(rows) > 15
     return html.unescape(max(rows, key=lambda row: float(row[1]))[0])
+
+
+# Models of other tasks.
+
+
+def test_models_of_other_tasks_in_memory(make):
+    tagger = encoders.tagger()
+    pair = (encoders.bert("SequenceClassification", ("GOOD", "BAD")), encoders.tokenizer())
+    w = make(
+        {"mine": pair, "tags": tagger},
+        {"some": ["a cat", {"text": "two dogs", "label": "BAD"}], "plain": ["ada lives"]},
+        layout="classification",
+    )
+    info = json.loads(ask(w.url, "get_info"))
+    assert info["models"]["mine"]["datasets"][:2] == ["some", "plain"]
+    assert info["models"]["mine"]["spec"]["output"]["probas"]["vocab"] == ["GOOD", "BAD"]
+    assert "tags" in info["metrics"]
+    assert "Gradient x input" in info["models"]["tags"]["interpreters"]
+    assert sum(predict(w, "mine", "some", text="a cat")["probas"]) == pytest.approx(1)
+    assert w.models["tags"] is tagger
+    w.render(data=["oslo"])
+    [shown] = make.shown
+    assert parse_qs(urlsplit(address(shown)).query) == {"dataset": ["some"], "data0_text": ["oslo"]}
+
+
+def test_a_spec_of_another_task(make, tmp_path):
+    encoders.bert("QuestionAnswering").save_pretrained(tmp_path)
+    encoders.tokenizer().save_pretrained(tmp_path)
+    records = [{"question": "where?", "context": "ada lives in oslo"}]
+    w = make({"qa": f"hf:{tmp_path}"}, {"questions": records})
+    output = predict(w, "qa", "questions", **records[0])
+    assert output["answer"] in records[0]["context"]
+    # Plain text says nothing about where it belongs.
+    with pytest.raises(InputError, match="No dataset has all the fields text"):
+        w.render(data=["oslo"])

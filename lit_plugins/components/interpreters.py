@@ -1,8 +1,8 @@
-"""LIT interpreters: one for each of METHODS, all made by one adapter."""
+"""LIT interpreters: one for each of METHODS, all made by one adapter, for every model of ours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -15,17 +15,24 @@ from lit_nlp.api import types as lit_types
 from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.attribution.methods import METHODS, Method
 from lit_plugins.attribution.options import COMMON, Options
-from lit_plugins.components.language_models import GenerationModel, field_of
+from lit_plugins.components.shared import Explainable, Wanted, unwrapped
 from lit_plugins.errors import InputError
+from lit_plugins.models.tokens import SPACE
 
-# The settings of the dialog that are no options of the engine.
-SPAN, SCALE = "explained part", "scale to 1"
+# The settings of the dialog that are no options of the engine. LIT's selector "Class to explain"
+# sends the third.
+PART, SCALE, TARGET = "explained part", "scale to 1", "target"
 
 # Options that a person sets in the dialog, in this order. `each` needs a heat map.
 _SHOWN = (
-    "foil", "runner_up", "output", "segment", "pattern", "template", "baseline", "baseline_text",
+    "foil", "runner_up", "output", "segment", "pattern", "over", "template", "baseline",
+    "baseline_text",
     "perturb", "steps", "max_steps", "rule", "path", "samples", "noise", "window", "stride", "seed",
 )  # fmt: skip
+
+# Options whose default is the model's own.
+_BY_MODEL = ("output", "template", "baseline", "perturb")
+_DEFAULT = "default"
 
 _NUMBERS = ("max_steps", "samples", "noise", "window", "stride", "seed")
 
@@ -38,8 +45,13 @@ def interpreters() -> dict[str, lit_components.Interpreter]:
 class MethodInterpreter(lit_components.Interpreter):
     """A method of METHODS, for LIT's Salience Maps: what drove the model's answer.
 
-    Explained is the example's target, or, if it has none, what the model answers; a part of it
-    with the setting `explained part`.
+    Explained is, by the model's task: the target of a prompt, or what the model answers; the class
+    chosen above the maps, or what is predicted; the first thing that is named; the best answer.
+    `explained part` chooses another: see each model's `explanations`.
+
+    Results are rows of chips: `salience`, what was scored; `words`, where tokens are less than
+    words and their scores add up; and `about`. Where several labels are explained each by itself,
+    there is a row for each instead of the first two.
     """
 
     def __init__(self, method: Method):
@@ -47,12 +59,16 @@ class MethodInterpreter(lit_components.Interpreter):
 
     def description(self) -> str:
         """See lit_components.Interpreter."""
-        sign = "Signed: below zero is against the target." if self._method.signed else "Unsigned."
+        sign = (
+            "Signed: below zero speaks against what is explained."
+            if self._method.signed
+            else "Unsigned."
+        )
         return f"{self._method.description} {sign}"
 
     def is_compatible(self, model: lit_model.Model, dataset: lit_dataset.Dataset) -> bool:
         """See lit_components.Interpreter."""
-        return isinstance(_unwrapped(model), GenerationModel)
+        return isinstance(unwrapped(model), Explainable)
 
     def meta_spec(self) -> lit_types.Spec:
         """See lit_components.Interpreter."""
@@ -64,7 +80,10 @@ class MethodInterpreter(lit_components.Interpreter):
 
     def config_spec(self) -> lit_types.Spec:
         """See lit_components.Interpreter."""
-        spec: lit_types.Spec = {SPAN: lit_types.String(required=False)}
+        spec: lit_types.Spec = {
+            TARGET: lit_types.SalienceTargetInfo(required=False),
+            PART: lit_types.String(required=False),
+        }
         for name in _SHOWN:
             if name in COMMON or name in self._method.defaults:
                 spec[name] = _control(name, self._method.defaults.get(name))
@@ -79,32 +98,18 @@ class MethodInterpreter(lit_components.Interpreter):
         config: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """See lit_components.Interpreter. Raises LitPluginsError."""
-        from lit_plugins.attribution.explainer import Request
-
-        member = _unwrapped(model)
-        assert isinstance(member, GenerationModel)
+        member = unwrapped(model)
+        assert isinstance(member, Explainable)
         settings = dict(config or {})
-        span = settings.pop(SPAN, "") or None
+        label = _label(settings.pop(TARGET, None))
+        part = settings.pop(PART, "") or None
         scale = settings.pop(SCALE, True) not in (False, "false")
-        examples = list(inputs)
-        requests = []
-        for place, example in enumerate(examples):
-            target = example.get("target") or None
-            if target is None and model_outputs is not None:
-                target = model_outputs[place].get("response") or None
-            requests.append(Request(field_of(example, "prompt"), target, span))
-        made = member.shared.explainer().explain_all(
-            requests, method=self._method.name, **_options(settings, self._method.defaults)
-        )
-        # LIT writes the names beside the maps if there are two.
-        return [{"salience": _salience(one, scale), "about": _about(one)} for one in made]
-
-
-def _unwrapped(model: Any) -> Any:
-    """The model itself, without LIT's cache around it."""
-    while isinstance(model, lit_model.ModelWrapper):
-        model = model.wrapped
-    return model
+        options = _options(settings, self._method.defaults)
+        wanted = Wanted(self._method.name, options, label, part)
+        made = member.explanations(list(inputs), model_outputs, wanted)
+        special = member.special_tokens()
+        # LIT writes the names beside the rows.
+        return [_rows(one, scale, special) | {"about": _about(one)} for one in made]
 
 
 def _control(name: str, default: Any) -> lit_types.LitType:
@@ -116,6 +121,8 @@ def _control(name: str, default: Any) -> lit_types.LitType:
     ]
     if name == "steps":
         return lit_types.String(default=str(default), required=False)
+    if name in _BY_MODEL:
+        return lit_types.CategoryLabel(vocab=[_DEFAULT, *choices], required=False)
     if choices:
         first = default or Options.model_fields[name].default
         vocab = [first, *(one for one in choices if one != first)] if first else ["", *choices]
@@ -135,12 +142,22 @@ def _options(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     for name, value in settings.items():
         if name not in _SHOWN:
             raise InputError(f"Unknown setting {name!r:.60}. Available: {', '.join(_SHOWN)}.")
-        if value is None or value == "" or str(value) == str(defaults.get(name)):
+        own = name in _BY_MODEL and value == _DEFAULT
+        untouched = name not in _BY_MODEL and str(value) == str(defaults.get(name))
+        if value is None or value == "" or own or untouched:
             continue
         if (isinstance(value, str) and name in _NUMBERS) or (name == "steps" and value != "auto"):
             value = _number(name, value)
         options[name] = value
     return options
+
+
+def _label(target: Any) -> int | None:
+    """The number of the class chosen, in what LIT's client sends: {field, index}."""
+    number = target.get("index") if isinstance(target, Mapping) else None
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        raise InputError(f"{TARGET}: index is {number!r:.60}: expected the number of a class.")
+    return number
 
 
 def _number(name: str, value: Any) -> int | float:
@@ -153,7 +170,10 @@ def _number(name: str, value: Any) -> int | float:
 
 def _about(explanation: Explanation) -> lit_dtypes.TokenSalience:
     """What was explained, how well, and what to beware of: as tokens, which is what LIT draws."""
+    names = ", ".join(explanation.names)
     what = f"{explanation.options.output} {float(np.sum(explanation.value)):.4g}"
+    if names:
+        what += f" of {names:.200}"
     if explanation.foil:
         what += f", rather than {explanation.foil!r:.60}"
     notes = [what, f"scores in {explanation.units}"]
@@ -167,11 +187,76 @@ def _about(explanation: Explanation) -> lit_dtypes.TokenSalience:
     return lit_dtypes.TokenSalience(notes, [0.0] * len(notes))
 
 
-def _salience(explanation: Explanation, scale: bool) -> lit_dtypes.TokenSalience:
-    scores = explanation.per_token()
-    if scores.ndim == 2:
-        scores = scores.sum(0)
-    largest = float(np.abs(scores).max()) if scores.size else 0.0
+def _rows(
+    explanation: Explanation, scale: bool, special: Collection[str]
+) -> dict[str, lit_dtypes.TokenSalience]:
+    """Scores as rows of chips, by name; `special` tokens are those of a model that reads texts."""
+    by_position = METHODS[explanation.method].by_position
+    words = _words(explanation, special) if by_position and special else []
+    if explanation.scores.ndim == 2:
+        most = float(np.abs(explanation.scores).max(initial=0))
+        rows: dict[str, lit_dtypes.TokenSalience] = {}
+        for name, scores in zip(explanation.names, explanation.scores, strict=True):
+            rows[_free(name, rows)] = _segments(explanation, scores, words, scale, most)
+        return rows
+    longer = any(one.stop - one.start > 1 for one in explanation.segments)
+    if longer and special and not by_position:
+        return {"salience": _segments(explanation, explanation.scores, [], scale)}
+    rows = {"salience": _row(list(explanation.tokens), explanation.per_token(), scale)}
+    if words and not longer and len(words) < len(explanation.segments):
+        rows["words"] = _segments(explanation, explanation.scores, words, scale)
+    return rows
+
+
+def _words(explanation: Explanation, special: Collection[str]) -> list[tuple[int, int]]:
+    """Segments `[first, last)` that make a word each: neighbours without a space between them."""
+    found: list[tuple[int, int]] = []
+    stop, was_special = -1, False
+    for number, one in enumerate(explanation.segments):
+        token = explanation.tokens[one.start]
+        is_special = token in special
+        apart = one.start != stop or token.startswith((SPACE, "\n")) or is_special or was_special
+        if apart:
+            found.append((number, number + 1))
+        else:
+            found[-1] = (found[-1][0], number + 1)
+        stop, was_special = one.stop, is_special
+    return found
+
+
+def _segments(
+    explanation: Explanation,
+    scores: np.ndarray,
+    words: Sequence[tuple[int, int]],
+    scale: bool,
+    most: float | None = None,
+) -> lit_dtypes.TokenSalience:
+    """A chip a word, with the sum of its segments' scores; without words, a chip a segment."""
+    segments = explanation.segments
+    groups = words or [(number, number + 1) for number in range(len(segments))]
+    texts = [
+        "".join(explanation.tokens[segments[first].start : segments[last - 1].stop])
+        for first, last in groups
+    ]
+    sums = np.array([scores[first:last].sum() for first, last in groups])
+    return _row([text.lstrip(SPACE) or text for text in texts], sums, scale, most)
+
+
+def _row(
+    texts: list[str], scores: np.ndarray, scale: bool, most: float | None = None
+) -> lit_dtypes.TokenSalience:
+    """Chips; with `scale` the largest score, or `most`, becomes 1."""
+    largest = float(np.abs(scores).max(initial=0)) if most is None else most
     if scale and largest > 0:
         scores = scores / largest
-    return lit_dtypes.TokenSalience(list(explanation.tokens), [float(one) for one in scores])
+    return lit_dtypes.TokenSalience(texts, [float(one) for one in scores])
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """A row's name, for a label that may be any text, and may be there twice."""
+    plain = "".join(one for one in name if one.isprintable())[:80] or "label"
+    number, free = 1, plain
+    while free in taken or free == "about":
+        number += 1
+        free = f"{plain} ({number})"
+    return free

@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lit_nlp.api import model as lit_model
@@ -20,26 +19,19 @@ from lit_nlp.api import types as lit_types
 from lit_plugins.attribution import methods
 from lit_plugins.attribution.methods import UNASKED
 from lit_plugins.backends import keras_backend
+from lit_plugins.components.shared import Loaded, Shared, Wanted
 from lit_plugins.errors import InputError, SourceError
 from lit_plugins.models.language_model import LanguageModel, Text
 from lit_plugins.sources import ModelSpec, locate
 
 if TYPE_CHECKING:
-    from lit_plugins.attribution.explainer import Explainer
     from lit_plugins.attribution.explanation import Explanation
+    from lit_plugins.models.kinds import Profile
 
 _TITLES = {"hf": "Hugging Face", "keras": "Keras"}
 
 # What their extras bring at least.
 _PACKAGES = {"hf": ("torch", "transformers"), "keras": ("torch", "keras", "keras_hub")}
-
-
-class Loaded(Protocol):
-    """What gives us the model when it is needed: see `lit_plugins.components.loading.Loadable`."""
-
-    def get(self) -> LanguageModel:
-        """The model; waits until it is loaded, and raises LitPluginsError if it cannot be."""
-        ...
 
 
 def open_model(spec: ModelSpec) -> LanguageModel:
@@ -74,9 +66,18 @@ def _missing(framework: str, package: str) -> SourceError:
     )
 
 
-def lm_group(name: str, model: Loaded, description: str = "") -> dict[str, lit_model.Model]:
+def lit_models(
+    name: str, loaded: Loaded[LanguageModel], profile: Profile, description: str
+) -> dict[str, lit_model.Model]:
+    """See `lit_plugins.models.kinds.Kind`."""
+    return lm_group(name, loaded, description)
+
+
+def lm_group(
+    name: str, model: Loaded[LanguageModel], description: str = ""
+) -> dict[str, lit_model.Model]:
     """The three LIT models of a language model, by the names that LIT's client expects."""
-    shared = Shared(model)
+    shared = Shared(model, "explainer:Explainer")
     return {
         name: GenerationModel(shared, description),
         f"_{name}_salience": SalienceModel(shared, description),
@@ -84,36 +85,12 @@ def lm_group(name: str, model: Loaded, description: str = "") -> dict[str, lit_m
     }
 
 
-class Shared:
-    """A model, loaded on first use, and the one Explainer that remembers what it computed."""
-
-    def __init__(self, loaded: Loaded):
-        self._loaded = loaded
-        self._explainer: Explainer | None = None
-        self._lock = threading.Lock()
-
-    def get(self) -> LanguageModel:
-        """The model; raises LitPluginsError if it cannot be loaded."""
-        return self._loaded.get()
-
-    def explainer(self) -> Explainer:
-        """The model's Explainer."""
-        model = self.get()
-        with self._lock:
-            if self._explainer is None:
-                # Now, because it imports torch.
-                from lit_plugins.attribution.explainer import Explainer
-
-                self._explainer = Explainer(model)
-            return self._explainer
-
-
 class _Member(lit_model.Model):
     """What the members of a group share: one model, with its own lock."""
 
     summary = ""
 
-    def __init__(self, shared: Shared, description: str = ""):
+    def __init__(self, shared: Shared[LanguageModel], description: str = ""):
         self.shared = shared
         self._description = description
 
@@ -168,6 +145,31 @@ class GenerationModel(_Member):
             for output, (prompt, response) in zip(outputs, means, strict=True):
                 output |= {"prompt_embeddings": prompt, "response_embeddings": response}
         return outputs
+
+    def explanations(
+        self,
+        examples: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Mapping[str, Any]] | None,
+        wanted: Wanted,
+    ) -> list[Explanation]:
+        """See Explainable: the target's, or the answer's if there is none; a part is text of it."""
+        from lit_plugins.attribution.explainer import Request
+
+        requests = []
+        for place, example in enumerate(examples):
+            target = example.get("target") or None
+            if target is None and outputs is not None:
+                target = outputs[place].get("response") or None
+            requests.append(Request(field_of(example, "prompt"), target, wanted.part))
+        return self.shared.explainer().explain_all(requests, method=wanted.method, **wanted.options)
+
+    def special_tokens(self) -> frozenset[str]:
+        """See Explainable."""
+        return frozenset()
+
+    def in_words(self, output: Mapping[str, Any]) -> str:
+        """See Explainable."""
+        return repr(output["response"])
 
 
 class TokenizerModel(_Member):

@@ -107,6 +107,8 @@ class HFQuestionAnswerer(HFEncoder):
         found: dict[tuple[int, int], Answer] = {}
         nothing: Answer | None = None
         for number, (window, logits) in enumerate(zip(windows, ends, strict=True)):
+            if not self.allowed(window).any():
+                continue
             start, end = (probabilities("one_of", row[None])[0] for row in logits)
             if self.options.no_answer:
                 none = float(start[0] * end[0])

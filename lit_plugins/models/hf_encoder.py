@@ -12,6 +12,7 @@ import contextlib
 import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from lit_plugins.backends import Backend
 from lit_plugins.backends.torch_backend import TorchBackend
 from lit_plugins.errors import InputError, SourceError, SpecError
 from lit_plugins.models.encoded import NO_FIELD, Encoded, EncoderBatch, Inquiry
+from lit_plugins.models.tokens import SPACE
 from lit_plugins.sources import ModelOptions
 from lit_plugins.tasks import OUTPUTS, Choices, Output
 
@@ -28,6 +30,7 @@ DEFAULT_MAX_LENGTH = 512  # tokens; more only if asked for, because memory grows
 TOKENS_PER_BATCH = 4096  # padded tokens in one forward pass of a prediction
 # Tokens that stand for nothing; the first that a tokenizer has is the baseline.
 FILLERS = ("pad", "mask", "unk")
+PADDING_TRIED = 8  # tokens of it
 MAX_CHARACTERS = 1_000_000  # of one text
 
 
@@ -64,18 +67,20 @@ class HFEncoder(abc.ABC):
         self.vocabulary = int(self._embedding.weight.shape[0])  # type: ignore[arg-type]
         self.max_length = _max_length(model, tokenizer, options)
         self.labels = _labels(model.config)
-        # Where the padding would go in front, texts go through the model without any.
-        self.pads = getattr(tokenizer, "padding_side", "right") == "right"
         filler = next(
             (t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id) if t is not None), 0
         )
-        self._pad = int(filler)
-        if getattr(model.config, "pad_token_id", None) is None:
-            model.config.pad_token_id = self._pad  # by which decoders find a text's last token
+        # The model's own is what decoders find a text's last token by.
+        own = getattr(model.config, "pad_token_id", None)
+        self._pad = int(filler if own is None or not 0 <= own < self.vocabulary else own)
+        model.config.pad_token_id = self._pad
         fillers = {name: getattr(tokenizer, f"{name}_token_id", None) for name in FILLERS}
         self.fillers: Mapping[str, int] = {
             name: token for name, token in fillers.items() if token is not None
         }
+        self._tokens_first = self._embeds_tokens_first()
+        # Where padding says something, texts go through the model without any.
+        self.pads = self._padding_is_nothing()
         self.check_cut()
 
     @property
@@ -151,7 +156,8 @@ class HFEncoder(abc.ABC):
                 self._run(batch)
         finally:
             handle.remove()
-        return seen[0].expand(len(batch.token_ids), -1, -1).clone()
+        made = seen[0].transpose(0, 1) if self._tokens_first else seen[0]
+        return made.expand(len(batch.token_ids), -1, -1).clone()
 
     def features_of(self, ids: Sequence[int]) -> torch.Tensor:
         """Token embeddings of single tokens, (1, tokens, dim)."""
@@ -160,7 +166,8 @@ class HFEncoder(abc.ABC):
 
     def logits(self, features: torch.Tensor, batch: EncoderBatch) -> torch.Tensor:
         """What the head says with these features at the cut: (batch, rows, choices)."""
-        with _returns(self._cut, features):
+        values = features.transpose(0, 1) if self._tokens_first else features
+        with _returns(self._cut, values):
             output = self._run(batch)
         return self.choices(output, batch)
 
@@ -225,20 +232,29 @@ class HFEncoder(abc.ABC):
         pieces, spans, words = [], [], []
         # A piece begins where the one before it in its field ended, so that nothing is lost.
         ends: dict[int, int] = {}
-        for token, owner, word, (begin, end) in zip(
-            window.tokens, fields, window.word_ids, window.offsets, strict=True
-        ):
+        rows: list[Any] = [
+            *zip(window.tokens, fields, window.word_ids, window.offsets, strict=True)
+        ]
+        following: list[Any] = [*rows[1:], ("", NO_FIELD, 0, (0, 0))]
+        for (token, owner, word, (begin, end)), after in zip(rows, following, strict=True):
             if owner == NO_FIELD:
                 pieces.append(token)
                 spans.append((0, 0))
                 words.append(-1)
                 continue
-            last = ends.get(owner, begin)
+            last = ends.setdefault(owner, begin)
+            # What was taken out at a word's end, an accent for instance, is still the word's.
+            while last < begin and not texts[owner][last].isspace():
+                pieces[-1] += texts[owner][last]
+                last += 1
             end = max(begin, end, last)
-            pieces.append(texts[owner][min(last, end) : end])
+            # A space that the tokenizer put before a word itself is said to be its first character.
+            added = token == SPACE and after[1] == owner and after[3][0] == begin
+            shown = max(begin, last) if added else end
+            pieces.append(texts[owner][min(last, shown) : shown])
             spans.append((begin, end))
             words.append(-1 if word is None else word)
-            ends[owner] = end
+            ends[owner] = shown
         takes_types = "token_type_ids" in self.tokenizer.model_input_names
         return Encoded(
             tuple(window.ids),
@@ -325,6 +341,42 @@ class HFEncoder(abc.ABC):
                 self.model.set_attn_implementation(before)
 
     # The cut.
+
+    def _embeds_tokens_first(self) -> bool:
+        """Whether the model inside has (tokens, batch, dim), as XLNet does."""
+        seen: list[torch.Size] = []
+        [text] = self.encode(self.sample)
+        batch = self.batch([Inquiry(text, (), (), (), ())])
+        handle = self._embedding.register_forward_hook(lambda _, __, made: seen.append(made.shape))
+        try:
+            with self.lock, torch.no_grad():
+                self._run(batch)
+        finally:
+            handle.remove()
+        return bool(seen) and seen[0][:2] == (len(text.ids), 1) and len(text.ids) > 1
+
+    def _padding_is_nothing(self) -> bool:
+        """Whether the model answers the same with padding behind a text.
+
+        FNet, ConvBERT and XLNet do not, although it is masked.
+        """
+        [text] = self.encode(self.sample)
+        batch = self.batch([Inquiry(text, (0,), (0,), ("",), (0,))])
+        room = min(PADDING_TRIED, self.max_length - len(text.ids))
+        if room <= 0:
+            return False
+        behind = ((0, 0), (0, room))
+        padded = replace(
+            batch,
+            token_ids=np.pad(batch.token_ids, behind, constant_values=self._pad),
+            padding_mask=np.pad(batch.padding_mask, behind),
+            token_types=None if batch.token_types is None else np.pad(batch.token_types, behind),
+        )
+        with self.lock, torch.no_grad():
+            alone = self.choices(self._run(batch), batch)
+            other = self.choices(self._run(padded), padded)[..., : alone.shape[-1]]
+        rounding = max(1e-4, 4 * torch.finfo(alone.dtype).eps)
+        return bool((other - alone).abs().max() <= rounding * alone.abs().max())
 
     def check_cut(self) -> None:
         """Raises SourceError unless the model, cut at its embeddings, is still the same model.

@@ -61,7 +61,7 @@ class HFZeroShotClassifier(HFEncoder):
         found = (
             tuple(part.strip() for part in found.split(",")) if isinstance(found, str) else found
         )
-        labels = tuple(found)
+        labels = tuple(found) if isinstance(found, Sequence) else (found,)
         if not labels or not all(isinstance(one, str) and one.strip() for one in labels):
             raise InputError(
                 f"candidate_labels is {list(labels)!r:.80}: expected one label at least, each of "

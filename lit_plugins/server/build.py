@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import layout as lit_layout
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
@@ -15,12 +17,18 @@ from lit_nlp.api import types as lit_types
 from lit_plugins import datasets, layouts, sources
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import ConfigError, SpecError
+from lit_plugins.models import kinds
 from lit_plugins.toml_file import did_you_mean
 
 DEFAULT_MODELS = (
     "smollm2=hf:packaged:smollm2-135m-instruct",
     # A base model goes on with more examples; in the sample sets a blank line ends each.
     r"gemma3=keras:packaged:gemma3-270m?max_new_tokens=48&stop=\n\n",
+    "sentiment=hf:packaged:sentiment?gradients=on",
+    "reranker=hf:packaged:reranker",
+    "pii-ner=hf:packaged:pii-ner",
+    "tiny-qa=hf:packaged:tiny-qa",
+    "tiny-nli=hf:packaged:tiny-nli",
 )
 
 # Arguments of LIT's app whose defaults differ here.
@@ -36,6 +44,8 @@ SPLASH = """
 
 Choose an example, then click a part of the answer (a word, a sentence, …). What comes before it is
 coloured by how much it drove that part. Edit the prompt, add it, and look again.
+
+Of classifiers, taggers and question answerers, *Methods* shows what drove a label, tag or answer.
 """
 
 # What a client may say about a model that it loads. `trust_remote_code`, `revision` and a
@@ -78,18 +88,27 @@ def page_layouts(
 def loaders(allowed_models: Sequence[str], data_folders: Sequence[Path]) -> dict[str, Any]:
     """Return what LIT's Configure dialog offers, as arguments of its app."""
     return {
-        "model_loaders": {"language model": model_loader(allowed_models)},
+        "model_loaders": {"model": model_loader(allowed_models)},
         "dataset_loaders": datasets.loaders(data_folders),
     }
 
 
 def interpreters(models: Mapping[str, lit_model.Model]) -> dict[str, Any]:
-    """Return our methods, and LIT's own components that explain, by name."""
+    """Return our methods, attention, and LIT's own components that explain, by name."""
     from lit_nlp.components import core
 
     from lit_plugins.components import interpreters as components
+    from lit_plugins.components.attention import AttentionInterpreter
 
-    return components.interpreters() | dict(core.default_interpreters(dict(models)))
+    own = components.interpreters() | {"Attention": AttentionInterpreter()}
+    return own | dict(core.default_interpreters(dict(models)))
+
+
+def metrics() -> dict[str, Any]:
+    """Return LIT's metrics, and ours of answers and tags, by name."""
+    from lit_plugins.components import metrics as components
+
+    return components.metrics()
 
 
 def allowed_models(specs: Iterable[sources.ModelSpec]) -> list[str]:
@@ -98,28 +117,60 @@ def allowed_models(specs: Iterable[sources.ModelSpec]) -> list[str]:
     return list(dict.fromkeys([*packaged, *(f"{it.framework}:{it.source}" for it in specs)]))
 
 
-def language_models(
-    specs: Iterable[sources.ModelSpec],
+def models(
+    specs: Iterable[sources.ModelSpec], data: Iterable[lit_dataset.Dataset] = ()
 ) -> tuple[dict[str, Loadable], dict[str, lit_model.Model]]:
-    """Return for each spec what loads its model, and the LIT models around them."""
-    from lit_plugins.components import language_models as components
+    """Return for each spec what loads its model, and the LIT models around them.
 
+    Args:
+        specs: Of any task.
+        data: What will be shown: labels of zero-shot models are taken from it where the spec gives
+            none, and all of it has the same.
+
+    """
+    from lit_plugins.components import language_models
+
+    data = list(data)
     loadables: dict[str, Loadable] = {}
-    models: dict[str, lit_model.Model] = {}
+    made: dict[str, lit_model.Model] = {}
     for spec in specs:
         # Now, rather than once the page is up.
-        components.require(spec.framework)
+        language_models.require(spec.framework)
         sources.check(spec)
-        loadables[spec.name] = Loadable(spec.name, functools.partial(components.open_model, spec))
+        profile = with_labels(kinds.profile_of(spec), data)
+        loadables[spec.name] = Loadable(
+            spec.name, functools.partial(kinds.open_model, spec, profile)
+        )
         description = f"{spec.framework}:{spec.source}"
-        models |= components.lm_group(spec.name, loadables[spec.name], description)
-    return loadables, models
+        made |= lit_models(spec.name, loadables[spec.name], profile, description)
+    return loadables, made
+
+
+def lit_models(
+    name: str, loaded: Any, profile: kinds.Profile, description: str
+) -> dict[str, lit_model.Model]:
+    """Return the LIT models around a model that `loaded.get()` gives."""
+    return profile.kind.lit_models(name, loaded, profile, description)
+
+
+def with_labels(profile: kinds.Profile, data: Sequence[lit_dataset.Dataset]) -> kinds.Profile:
+    """Return the profile with the candidate labels that all records have, if they do."""
+    if profile.task != "zero-shot" or profile.labels:
+        return profile
+    own = [one for one in data if getattr(one, "task", None) == profile.task]
+    found = {
+        tuple(example.get("candidate_labels") or ()) for one in own for example in one.examples
+    }
+    if len(found) != 1 or not (labels := found.pop()):
+        return profile
+    options = profile.options.model_copy(update={"candidate_labels": labels})
+    return dataclasses.replace(profile, labels=labels, options=options)
 
 
 def model_loader(
     allowed: Sequence[str],
 ) -> tuple[Callable[..., Mapping[str, lit_model.Model]], lit_types.Spec]:
-    """Return a loader of language models for LIT's Configure dialog, and its fields.
+    """Return a loader of models of any task for LIT's Configure dialog, and its fields.
 
     Args:
         allowed: Patterns (`fnmatch`) of FRAMEWORK:SOURCE that it accepts.
@@ -127,9 +178,7 @@ def model_loader(
     """
 
     # LIT looks at the annotation to see that these are several models.
-    def language_model(
-        new_name: str, source: str = "", options: str = ""
-    ) -> Mapping[str, lit_model.Model]:
+    def model(new_name: str, source: str = "", options: str = "") -> Mapping[str, lit_model.Model]:
         text = f"{source}?{options}" if options else source
         spec = sources.parse_model(text, name=new_name)
         asked = f"{spec.framework}:{spec.source}"
@@ -144,14 +193,14 @@ def model_loader(
                 option == "chat" and str(spec.options.chat).endswith((".jinja", ".jinja2"))
             ):
                 raise SpecError(f"The option {option!r} can only be given with --models.")
-        loadables, models = language_models([spec])
+        loadables, made = models([spec])
         for loadable in loadables.values():
             loadable.get()  # now, so that the dialog shows what goes wrong
-        return models
+        return made
 
     plain = [pattern for pattern in allowed if not set(pattern) & set("*?[")]
     default = plain[0] if plain else "hf:packaged:smollm2-135m-instruct"
-    return language_model, {
+    return model, {
         "source": lit_types.String(default=default),
         "options": lit_types.String(default="", required=False),
     }

@@ -25,18 +25,23 @@ from lit_nlp import server_flags
 from lit_plugins import datasets, layouts, resources, sources
 from lit_plugins.backends import KERAS_BACKENDS
 from lit_plugins.components.loading import start_all
+from lit_plugins.components.shared import Explainable, Wanted
 from lit_plugins.errors import ConfigError, LitPluginsError, SpecError
+from lit_plugins.models import kinds
 from lit_plugins.server import build, config
 
 _EXAMPLES = """\
-launch.py serves language models in LIT, the Learning Interpretability Tool.
+launch.py serves language models, classifiers, taggers and question answerers in LIT, the Learning
+Interpretability Tool.
 
   python launch.py
-      SmolLM2 (Hugging Face) and Gemma 3 (Keras) with the sample prompts
+      SmolLM2 (Hugging Face), Gemma 3 (Keras) and a model of each other task, with the sample sets
   python launch.py --models=gpt2=hf:openai-community/gpt2 --datasets=mine=prompts.jsonl
       a model of the Hugging Face hub with prompts of yours
   python launch.py --models='a=keras:gemma3_instruct_270m,b=hf:./weights?dtype=bfloat16'
       a Keras preset and a folder, side by side
+  python launch.py --models=sentiment=hf:packaged:sentiment --default_layout=classification
+      a text classifier with the sample reviews; a model's config says what its task is
   python launch.py --config=lit.toml --check
       load everything that a config file names, show a table, and stop
 """
@@ -127,7 +132,8 @@ def _define_flags() -> flags.FlagValues:
     multi(
         "models",
         help="NAME=FRAMEWORK:SOURCE?options, FRAMEWORK is hf or keras; several divided by commas "
-        f"or by repeating the flag. (default: {','.join(build.DEFAULT_MODELS)})",
+        "or by repeating the flag. The option task= says what a model does, if its config does "
+        f"not. (default: {','.join(build.DEFAULT_MODELS)})",
     )
     multi(
         "datasets",
@@ -311,8 +317,8 @@ def _serve(setup: _Setup) -> None:
     """Serve until stopped."""
     lit = dict(setup.lit)
     page_layouts = build.page_layouts(setup.layout_folders, lit["default_layout"])
-    prompts = {spec.name: spec.load() for spec in setup.datasets}
-    loadables, models = build.language_models(setup.models)
+    data = {spec.name: spec.load() for spec in setup.datasets}
+    loadables, models = build.models(setup.models, data.values())
 
     # The slow import of the start, so after everything that can be wrong.
     from lit_nlp import dev_server
@@ -345,9 +351,10 @@ def _serve(setup: _Setup) -> None:
 
     dev_server.Server(
         models,
-        prompts,
+        data,
         layouts=page_layouts,
         interpreters=build.interpreters(models),
+        metrics=build.metrics(),
         **build.loaders(setup.allowed_models, setup.data_folders),
         onboard_start_doc=build.SPLASH,
         status=lambda: {name: loadable.status() for name, loadable in loadables.items()},
@@ -392,14 +399,25 @@ def _check(setup: _Setup) -> int:
 
 
 def _try_model(spec: sources.ModelSpec) -> str:
-    """Load a model, generate a few tokens, and explain them; return what came out."""
+    """Load a model, ask it something of its task, and explain it; return what came out."""
     options = spec.options.model_copy(
-        update={"max_new_tokens": min(4, spec.options.max_new_tokens), "embeddings": False}
+        update={
+            "max_new_tokens": min(4, spec.options.max_new_tokens),
+            "embeddings": False,
+            "attention": False,
+        }
     )
-    name = spec.name
-    _, models = build.language_models([dataclasses.replace(spec, options=options)])
+    spec = dataclasses.replace(spec, options=options)
+    _, models = build.models([spec])
     # Not kept: the next model may need the memory.
-    [output] = models[name].predict([{"prompt": "The capital of France is"}])
-    example = {"prompt": "The capital of France is", "target": output["response"] or " Paris"}
-    [salience] = models[f"_{name}_salience"].predict([example])
-    return f"{output['response']!r}, salience of {len(salience['tokens'])} tokens"
+    model = models[spec.name]
+    task = kinds.profile_of(spec).task
+    example = dict(kinds.KINDS[task].sample)
+    if task == "zero-shot" and options.candidate_labels:
+        example["candidate_labels"] = list(options.candidate_labels)
+    [output] = model.predict([example])
+    if "response" in output:
+        example["target"] = output["response"] or " Paris"  # of nothing, nothing can be explained
+    assert isinstance(model, Explainable)
+    [made] = model.explanations([example], [output], Wanted("grad_dot_input"))
+    return f"{model.in_words(output)}, salience of {len(made.tokens)} tokens"

@@ -111,7 +111,7 @@ def test_a_model_from_the_dialog(client, app, monkeypatch, echo):
         opened.extend(specs)
         return {}, {specs[0].name: echo}
 
-    monkeypatch.setattr("lit_plugins.server.build.language_models", fake_models)
+    monkeypatch.setattr("lit_plugins.server.build.models", fake_models)
     config = {"new_name": "m2", "source": "hf:packaged:smollm2-135m-instruct"}
     body = {"config": {**config, "options": "max_new_tokens=5"}}
     response = post(client, "/create_model?model_name=language+model", body)
@@ -128,8 +128,10 @@ def test_static_files(client):
     script = client.get("/main.js")
     assert (script.text, script.content_type) == ("let x;", "text/javascript; charset=utf-8")
     assert client.head("/main.js").status_code == 200
-    ours = client.get("/lit_plugins/client/status.js")
-    assert ours.content_type == "text/javascript; charset=utf-8"
+    for name in ("status", "layout_settings", "sequence_salience"):
+        assert f'src="lit_plugins/client/{name}.js"' in page.text
+        ours = client.get(f"/lit_plugins/client/{name}.js")
+        assert ours.content_type == "text/javascript; charset=utf-8"
     assert client.get("/lit_plugins/status").json == {"models": {"echo": {"state": "ready"}}}
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_each_call_starts_afresh():
     read("--port=1234", "--models=a=hf:x")
     setup = read()
     assert setup.lit["port"] == 5432
-    assert len(setup.models) == 2
+    assert len(setup.models) == len(build.DEFAULT_MODELS)
     assert "models" not in flags.FLAGS  # LIT's own examples define flags of these names
     assert flags.FLAGS["page_title"].default is None
 
@@ -208,7 +209,17 @@ def test_interrupted_before_it_serves(capsys, monkeypatch):
 
 class Answering:
     def predict(self, inputs):
-        return [{"response": "ok", "tokens": ["a", "b"]} for _ in inputs]
+        return [{"response": "ok"} for _ in inputs]
+
+    def explanations(self, examples, outputs, wanted):
+        assert examples == [{"prompt": "The capital of France is", "target": "ok"}]
+        return [types.SimpleNamespace(tokens=("a", "b"))]
+
+    def special_tokens(self):
+        return frozenset()
+
+    def in_words(self, output):
+        return repr(output["response"])
 
 
 def test_check(capsys, monkeypatch, tmp_path):
@@ -219,9 +230,9 @@ def test_check(capsys, monkeypatch, tmp_path):
             raise SourceError("No weights.")
         if spec.name == "worse":
             raise ZeroDivisionError
-        return {}, {spec.name: Answering(), f"_{spec.name}_salience": Answering()}
+        return {}, {spec.name: Answering()}
 
-    monkeypatch.setattr(build, "language_models", fake_models)
+    monkeypatch.setattr(build, "models", fake_models)
     assert main(["--check", "--models=good=hf:x"]) == 0
     table = capsys.readouterr().out
     assert re.search(r"^good +model +ok +\d+\.\d s +'ok', salience of 2 tokens$", table, re.M)
