@@ -213,6 +213,7 @@ def widget(
         **build.loaders(build.allowed_models(specs), []),
         "interpreters": build.interpreters(group),
         "metrics": build.metrics(),
+        "generators": build.generators(),
         "onboard_start_doc": build.SPLASH,
         "warm_start_progress_indicator": tqdm,
         # Not 'localhost': that may be IPv6 alone, which 127.0.0.1 in the page's address is not.

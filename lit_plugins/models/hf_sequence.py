@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +12,11 @@ from lit_plugins.errors import InputError
 from lit_plugins.models.encoded import Encoded, EncoderBatch, Inquiry
 from lit_plugins.models.given_pieces import with_given_pieces
 from lit_plugins.models.hf_encoder import HFEncoder
+from lit_plugins.models.kinds import Head, head_of
 from lit_plugins.sources import ModelOptions
 from lit_plugins.tasks import OUTPUTS, Output, SequenceLabel, YesOrNo
 from lit_plugins.toml_file import did_you_mean
 
-Head = Literal["one_of", "any_of", "yes_or_no", "number"]
-
-# By what checkpoints call the problem that they were trained for.
-_HEADS: dict[str, Head] = {
-    "single_label_classification": "one_of",
-    "multi_label_classification": "any_of",
-    "regression": "number",
-}
 YES, NO = 1, 0
 ALSO = 64  # labels whose scores are computed along with those asked for
 
@@ -52,7 +45,9 @@ class HFSequenceClassifier(HFEncoder):
     ):
         self.fields = fields
         self.sample = ("One two, three.", "Four.")[: len(fields)]
-        self.head: Head = head_of(model.config, options.problem_type)
+        self.head: Head = head_of(
+            getattr(model.config, "problem_type", None), model.config.num_labels, options
+        )
         self.task = SequenceLabel if self.head == "one_of" else YesOrNo
         super().__init__(model, tokenizer, options, description)
 
@@ -150,12 +145,6 @@ class HFSequenceClassifier(HFEncoder):
             return (choice,) * len(asked)
 
         return find
-
-
-def head_of(config: Any, problem_type: str | None = None) -> Head:
-    """What kind of head a checkpoint has, or is said to have."""
-    found = _HEADS.get(problem_type or getattr(config, "problem_type", None) or "", "one_of")
-    return "yes_or_no" if found == "one_of" and config.num_labels == 1 else found
 
 
 def probabilities(head: Head, logits: np.ndarray) -> np.ndarray:

@@ -220,7 +220,8 @@ def profile(config: Mapping[str, Any], options: ModelOptions, where: str = "Mode
             where,
             ", ".join(labels[:4]) + (", …" if len(labels) > 4 else ""),
         )
-    return Profile(task, labels, _head(config, len(labels), options), layers, options)
+    head = head_of(config.get("problem_type"), len(labels), options)
+    return Profile(task, labels, head, layers, options)
 
 
 def _task(config: Mapping[str, Any], asked: str | None, where: str) -> str:
@@ -254,10 +255,9 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names.get(number, f"LABEL_{number}") for number in range(count))
 
 
-def _head(config: Mapping[str, Any], labels: int, options: ModelOptions) -> Head:
-    """As `hf_sequence.head_of`, of plain data."""
-    said = options.problem_type or config.get("problem_type") or ""
-    head = _HEADS.get(said, "one_of")
+def head_of(problem_type: str | None, labels: int, options: ModelOptions) -> Head:
+    """What kind of head a classifier has, or is said to have, by its config's `problem_type`."""
+    head = _HEADS.get(options.problem_type or problem_type or "", "one_of")
     return "yes_or_no" if head == "one_of" and labels == 1 else head
 
 
@@ -294,8 +294,9 @@ def _config_of(spec: ModelSpec) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def open_model(spec: ModelSpec, profile: Profile) -> Any:
+def open_model(spec: ModelSpec, profile: Profile | None = None) -> Any:
     """Fetches and loads the model of a specification. Raises LitPluginsError."""
+    profile = profile or profile_of(spec)
     kind = profile.kind
     if kind.auto is None:
         return _find("components.language_models:open_model")(spec)

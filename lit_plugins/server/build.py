@@ -111,6 +111,13 @@ def metrics() -> dict[str, Any]:
     return components.metrics()
 
 
+def generators() -> dict[str, Any]:
+    """Return LIT's generators of counterfactual examples, by name."""
+    from lit_plugins.components import generators as components
+
+    return components.generators()
+
+
 def allowed_models(specs: Iterable[sources.ModelSpec]) -> list[str]:
     """Return patterns for the models that may be loaded unasked: packaged ones and these."""
     packaged = [f"{framework}:packaged:*" for framework in sources.FRAMEWORKS]

@@ -355,6 +355,7 @@ def _serve(setup: _Setup) -> None:
         layouts=page_layouts,
         interpreters=build.interpreters(models),
         metrics=build.metrics(),
+        generators=build.generators(),
         **build.loaders(setup.allowed_models, setup.data_folders),
         onboard_start_doc=build.SPLASH,
         status=lambda: {name: loadable.status() for name, loadable in loadables.items()},

@@ -10,8 +10,9 @@ from encoders import SENTENCE, answerer, bert, classifier, tagger, tokenizer, ze
 
 from lit_plugins.errors import InputError, SourceError, SpecError
 from lit_plugins.models.encoded import NO_FIELD, Encoded, Inquiry, token_offsets
-from lit_plugins.models.hf_sequence import HFSequenceClassifier, head_of
+from lit_plugins.models.hf_sequence import HFSequenceClassifier
 from lit_plugins.models.hf_tokens import split_tag
+from lit_plugins.models.kinds import head_of
 from lit_plugins.sources import ModelOptions
 
 TEXT = "We visited Paris last weekend, where Ada lives."
@@ -160,8 +161,7 @@ def test_models_that_pad_in_front_get_texts_of_one_length():
     ],
 )
 def test_heads(problem, labels, option, head):
-    config = transformers.BertConfig(num_labels=labels, problem_type=problem)
-    assert head_of(config, option) == head
+    assert head_of(problem, labels, ModelOptions(problem_type=option)) == head
 
 
 def test_probabilities_are_the_heads_own():

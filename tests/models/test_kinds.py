@@ -18,7 +18,6 @@ from lit_plugins import packaged, records, sources
 from lit_plugins.components.shared import Explainable
 from lit_plugins.errors import SourceError, SpecError
 from lit_plugins.models import kinds
-from lit_plugins.models.hf_sequence import head_of
 from lit_plugins.server import build
 from lit_plugins.sources import ModelOptions, parse_model
 
@@ -93,14 +92,13 @@ def test_a_head_for_another_task(head, task, words):
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("problem", [None, *get_args(sources.ProblemType)])
 @pytest.mark.parametrize("labels", [1, 2, 3])
 @pytest.mark.parametrize("said", [None, "regression", "multi_label_classification"])
-def test_heads_are_those_of_the_loaded_model(problem, labels, said):
+def test_heads_come_from_the_config(labels, said):
     loaded = transformers.BertConfig(num_labels=labels, problem_type=said)
     content = loaded.to_dict() | {"architectures": ["BertForSequenceClassification"]}
-    made = kinds.profile(content, ModelOptions(problem_type=problem))
-    assert made.head == head_of(loaded, problem)
+    made = kinds.profile(content, ModelOptions())
+    assert made.head == kinds.head_of(said, labels, ModelOptions())
     assert len(made.labels) == labels
 
 
