@@ -263,12 +263,7 @@ def _deleted(
         for segment, stay in zip(found, row, strict=True):
             stays[segment.start : segment.stop] = stay
         text = inquiry.text.without(stays)
-        if not text.ids:
-            raise InputError(
-                "perturb=delete leaves nothing of the text, and this model has no token to put in "
-                "its place. Use perturb=replace."
-            )
-        left.append(replace(inquiry, text=text))
+        left.append(replace(inquiry, text=text if text.ids else model.nothing(text)))
     made: dict[int, torch.Tensor] = {}
     lengths = [len(one.text.ids) for one in left]
     room = like.points_per_pass * max(lengths)

@@ -266,6 +266,11 @@ class HFEncoder(abc.ABC):
             dropped,
         )
 
+    def nothing(self, like: Encoded) -> Encoded:
+        """A text of one filler, where a model that adds no special tokens is left with none."""
+        types = None if like.types is None else (0,)
+        return Encoded((self._pad,), types, ("",), (NO_FIELD,), ((0, 0),), (-1,))
+
     # Tokens to arrays.
 
     def batch(self, inquiries: Sequence[Inquiry]) -> EncoderBatch:
