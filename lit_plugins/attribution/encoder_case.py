@@ -191,7 +191,7 @@ def _fill(
     case = Case(
         scorer, features, held=torch.as_tensor(held, device=features.device), players=players
     )
-    case.baseline = _baseline(model, features, batch, held, inquiries, options)
+    case.baseline = _baseline(model, features, batch, held, options)
     for row, one in enumerate(inquiries):
         if one.text.dropped:
             case.warn(
@@ -207,44 +207,50 @@ def _baseline(
     features: torch.Tensor,
     batch: EncoderBatch,
     held: np.ndarray,
-    inquiries: Sequence[Inquiry],
     options: Options,
 ) -> torch.Tensor:
     """Features of "nothing there", (batch, tokens, dim). Raises InputError."""
     kind = options.baseline or "zero"
     if kind == "zero":
         return torch.zeros_like(features)
+    with model.lock:
+        words = _words(model, kind, batch, held, options)
+        # At another module than the token embedding: what that makes of these embeddings.
+        made = model.features(batch, words)
+    return made[:, : features.shape[1]].to(features)
+
+
+def _words(
+    model: HFEncoder, kind: str, batch: EncoderBatch, held: np.ndarray, options: Options
+) -> torch.Tensor:
+    """Token embeddings (batch, tokens, dim) of "nothing there"; what is held stays."""
+    own = torch.cat([model.features_of(ids) for ids in batch.token_ids])
+    places = np.zeros(batch.token_ids.shape, bool)
+    places[:, : held.shape[1]] = ~held
+    count = int(places.sum())
     if kind == "mean":
-        if model.cut != "token_embedding":
-            raise InputError("baseline=mean is the mean of token embeddings: it is for these only.")
-        return baselines.mean_embedding(model).to(features).expand_as(features)
-    ids = batch.token_ids.copy()
-    own = ids[:, : features.shape[1]]
-    if kind == "text":
-        [inquiry] = inquiries if len(inquiries) == 1 else [None]
-        places = np.flatnonzero(~held[0])
-        if inquiry is None:
+        other = baselines.mean_embedding(model).expand(count, -1)
+    elif kind == "text":
+        if len(places) > 1:
             raise InputError("baseline_text is for one text at a time.")
-        other = model.tokenizer(
+        ids = model.tokenizer(
             options.baseline_text or "", add_special_tokens=False, verbose=False
         ).input_ids
-        if len(other) != len(places):
+        if len(ids) != count:
             raise InputError(
-                f"baseline_text has {len(other)} tokens, the text {len(places)}. Expected a text "
-                "of as many tokens: "
-                + ("add to it." if len(other) < len(places) else "shorten it.")
+                f"baseline_text has {len(ids)} tokens, the text {count}. Expected a text of as "
+                "many tokens: " + ("add to it." if len(ids) < count else "shorten it.")
             )
-        own[0, places] = other
+        other = model.features_of(ids)[0]
+    elif kind in model.fillers:
+        other = model.features_of([model.fillers[kind]])[0].expand(count, -1)
     else:
-        if kind not in model.fillers:
-            has = ", ".join(["zero", *model.fillers, "mean", "text"])
-            raise InputError(
-                f"baseline={kind}: this model's tokenizer has no such token. Available: {has}."
-            )
-        own[~held] = model.fillers[kind]
-    with model.lock:
-        made = model.features(replace(batch, token_ids=ids))
-    return made[:, : features.shape[1]].to(features)
+        has = ", ".join(["zero", *model.fillers, "mean", "text"])
+        raise InputError(
+            f"baseline={kind}: this model's tokenizer has no such token. Available: {has}."
+        )
+    own[torch.as_tensor(places)] = other.to(own)
+    return own
 
 
 def _deleted(

@@ -3,6 +3,7 @@
 They are cut at their token embeddings by putting other values in the place of what the embedding
 layer returns, as Captum's `Layer…` methods do. The model still sees the token ids, so whatever else
 it makes of them (positions of RoBERTa, the last token of a GPT-2 classifier) stays as it is.
+`embedding_cut` does that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from lit_plugins.backends import Backend
 from lit_plugins.backends.torch_backend import TorchBackend
 from lit_plugins.errors import InputError, SourceError, SpecError
+from lit_plugins.models import embedding_cut, hf_loading
 from lit_plugins.models.encoded import NO_FIELD, Encoded, EncoderBatch, Inquiry
 from lit_plugins.models.tokens import SPACE
 from lit_plugins.sources import ModelOptions
@@ -61,11 +63,16 @@ class HFEncoder(abc.ABC):
         self.description = description
         self.backend: Backend = TorchBackend()
         self.lock = threading.RLock()
-        self._embedding: torch.nn.Module = model.get_input_embeddings()
-        self._cut = self._embedding
         self.cut = "token_embedding"
-        self.vocabulary = int(self._embedding.weight.shape[0])  # type: ignore[arg-type]
-        self.max_length = _max_length(model, tokenizer, options)
+        self._cut: torch.nn.Module | None = None  # another module than the token embedding
+        with hf_loading.loading(description):
+            self._prepare(model, tokenizer)
+            self.check_cut()
+
+    def _prepare(self, model: Any, tokenizer: Any) -> None:
+        """Find out what holds for all texts."""
+        self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
+        self.max_length = _max_length(model, tokenizer, self.options)
         self.labels = _labels(model.config)
         filler = next(
             (t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id) if t is not None), 0
@@ -78,10 +85,17 @@ class HFEncoder(abc.ABC):
         self.fillers: Mapping[str, int] = {
             name: token for name, token in fillers.items() if token is not None
         }
-        self._tokens_first = self._embeds_tokens_first()
+        [text] = self.encode(self.sample)
+        batch = self.batch([Inquiry(text, (), (), (), ())])
+        with torch.no_grad():
+            # A model that embeds its ids otherwise is refused by `check_cut`.
+            found = embedding_cut.embedders(model, lambda: self._run(batch))
+            self._embedders = found or [model.get_input_embeddings()]
+            made = embedding_cut.returned(self._embedders[0], lambda: self._run(batch))
+        # XLNet has (tokens, batch, dim) inside.
+        self._turned = made.shape[:2] == (len(text.ids), 1) != (1, len(text.ids))
         # Where padding says something, texts go through the model without any.
         self.pads = self._padding_is_nothing()
-        self.check_cut()
 
     @property
     def example_fields(self) -> tuple[str, ...]:
@@ -144,30 +158,37 @@ class HFEncoder(abc.ABC):
             ) from None
         return other
 
-    def features(self, batch: EncoderBatch) -> torch.Tensor:
-        """What the cut module returns for a batch, (batch, tokens, dim)."""
-        if self._cut is self._embedding:
-            with torch.no_grad():
-                return self._embedding(self._tensor(batch.token_ids))
-        seen: list[Any] = []
-        handle = self._cut.register_forward_hook(lambda _, __, made: seen.append(made))
-        try:
-            with torch.no_grad():
-                self._run(batch)
-        finally:
-            handle.remove()
-        made = seen[0].transpose(0, 1) if self._tokens_first else seen[0]
+    def features(self, batch: EncoderBatch, embedded: torch.Tensor | None = None) -> torch.Tensor:
+        """What the cut module returns for a batch, (batch, tokens, dim).
+
+        `embedded`: with these token embeddings, (batch, tokens, dim), instead of the texts' own.
+        """
+        ids = self._tensor(batch.token_ids)
+        with torch.no_grad():
+            if self._cut is None:
+                return self._embedders[0](ids) if embedded is None else embedded
+            own = contextlib.nullcontext()
+            if embedded is not None:
+                own = embedding_cut.embedded_as(self._embedders, ids, embedded)
+            with own:
+                made = embedding_cut.returned(self._cut, lambda: self._run(batch))
+        made = made.transpose(0, 1) if self._turned else made
         return made.expand(len(batch.token_ids), -1, -1).clone()
 
     def features_of(self, ids: Sequence[int]) -> torch.Tensor:
         """Token embeddings of single tokens, (1, tokens, dim)."""
         with torch.no_grad():
-            return self._embedding(self._tensor(np.asarray([list(ids)])))
+            return self._embedders[0](self._tensor(np.asarray([list(ids)])))
 
     def logits(self, features: torch.Tensor, batch: EncoderBatch) -> torch.Tensor:
         """What the head says with these features at the cut: (batch, rows, choices)."""
-        values = features.transpose(0, 1) if self._tokens_first else features
-        with _returns(self._cut, values):
+        if self._cut is None:
+            ids = self._tensor(batch.token_ids)
+            instead = embedding_cut.embedded_as(self._embedders, ids, features)
+        else:
+            turned = features.transpose(0, 1) if self._turned else features
+            instead = embedding_cut.returning(self._cut, turned)
+        with instead:
             output = self._run(batch)
         return self.choices(output, batch)
 
@@ -347,19 +368,6 @@ class HFEncoder(abc.ABC):
 
     # The cut.
 
-    def _embeds_tokens_first(self) -> bool:
-        """Whether the model inside has (tokens, batch, dim), as XLNet does."""
-        seen: list[torch.Size] = []
-        [text] = self.encode(self.sample)
-        batch = self.batch([Inquiry(text, (), (), (), ())])
-        handle = self._embedding.register_forward_hook(lambda _, __, made: seen.append(made.shape))
-        try:
-            with self.lock, torch.no_grad():
-                self._run(batch)
-        finally:
-            handle.remove()
-        return bool(seen) and seen[0][:2] == (len(text.ids), 1) and len(text.ids) > 1
-
     def _padding_is_nothing(self) -> bool:
         """Whether the model answers the same with padding behind a text.
 
@@ -409,20 +417,6 @@ class HFEncoder(abc.ABC):
                 "embeddings once, so its embedding gradients would not explain it. It cannot be "
                 "served."
             )
-
-
-@contextlib.contextmanager
-def _returns(module: torch.nn.Module, values: torch.Tensor) -> Iterator[None]:
-    """Within the context, the module returns these values, whatever it is given."""
-
-    def replace(_: Any, __: Any, made: torch.Tensor) -> torch.Tensor:
-        return values.to(made.dtype)
-
-    handle = module.register_forward_hook(replace)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _max_length(model: Any, tokenizer: Any, options: ModelOptions) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from lit_plugins.errors import SourceError, SpecError
+from lit_plugins.errors import LitPluginsError, SourceError, SpecError
 from lit_plugins.sources import ModelOptions
 
 
@@ -60,6 +60,8 @@ def loading(description: str) -> Iterator[None]:
     """Within the context, whatever goes wrong is a SourceError that names the model."""
     try:
         yield
+    except LitPluginsError:
+        raise
     except Exception as error:  # whatever a damaged or unknown checkpoint leads to
         raise SourceError(f"{description} cannot be loaded: {first_line(error)}") from error
 

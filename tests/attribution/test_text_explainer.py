@@ -330,8 +330,16 @@ def test_the_whole_embedding_block():
     assert not np.allclose(at_block.scores, at_words.scores, atol=1e-3)
     with pytest.raises(InputError, match=r"has no module 'nothing'\. It has: embeddings, encoder"):
         model.cut_at("nothing")
-    with pytest.raises(InputError, match="it is for these only"):
-        TextExplainer(block).explain(TEXT, baseline="mean")
+
+
+@pytest.mark.parametrize("baseline", ["pad", "mean"])
+def test_a_baseline_is_the_same_text_at_both_cuts(baseline):
+    model = classifier()
+    one, other = (
+        TextExplainer(cut).explain(TEXT, "MIXED", output="logit", baseline=baseline)
+        for cut in (model, model.cut_at("embeddings"))
+    )
+    assert one.baseline_value == pytest.approx(float(other.baseline_value), abs=1e-5)
 
 
 # Long texts.
