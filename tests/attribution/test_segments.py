@@ -111,7 +111,8 @@ def test_paragraphs(text, expected):
 def _prompts():
     for path in DATASETS:
         for number, line in enumerate(path.read_text("utf-8").splitlines()):
-            yield pytest.param(json.loads(line)["prompt"], id=f"{path.stem}-{number}")
+            if prompt := json.loads(line).get("prompt"):
+                yield pytest.param(prompt, id=f"{path.stem}-{number}")
 
 
 @pytest.mark.parametrize("prompt", list(_prompts()))

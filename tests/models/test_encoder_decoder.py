@@ -40,7 +40,7 @@ def module(kind):
         with torch.no_grad():
             for parameter in made.parameters():
                 if parameter.ndim > 1:
-                    # T5's norms make a path with large weights too rough for few steps.
+                    # T5's kinks make a path with large weights rough.
                     parameter.mul_(4 if kind == "Bart" else 1)
     return made.double().eval()
 
@@ -71,7 +71,7 @@ def test_a_token_changes_on_both_sides(model):
 
 
 def test_integrated_gradients_are_complete(model):
-    made = TextExplainer(model).explain(TEXT, "neutral", output="logit", steps=60)
+    made = TextExplainer(model).explain(TEXT, "neutral", output="logit", max_steps=400)
     ids = list(model.texts_of({"text": TEXT}).ids)
     assert made.value == pytest.approx(logits_of_ids(model, ids)[1], abs=1e-6)
     assert made.convergence_error < 0.01
