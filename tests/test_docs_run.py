@@ -73,10 +73,9 @@ def test_python_explains():
     assert " France" in ran.stdout
 
 
-@pytest.mark.packaged
-def test_a_page_is_a_session():
-    """All blocks of the page on explanations, in their order, in one process."""
-    text = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
+def _session(page: str) -> str:
+    """What all blocks of a page print, in their order, in one process."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert len(blocks) == text.count("```python")
     ran = subprocess.run(
@@ -87,16 +86,38 @@ def test_a_page_is_a_session():
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    printed = ran.stdout.splitlines()
+    return ran.stdout
+
+
+@pytest.mark.packaged
+def test_labels_tags_and_answers():
+    printed = _session("classifiers.md").splitlines()
+    starts = (
+        r"\('NEGATIVE',\) \[\(' dull,', 0\.",
+        r"\[\('Berlin', 5\.\d+\), \(' population', 4\.",
+        r"GIVEN_NAME Emmanuel \[\(' Emmanuel', 6\.",
+        r"SURNAME Macron \[\(' Macron', 3\.",
+        r"Lisbon \('start of Lisbon', 'end of Lisbon'\) \[",
+        r"\('sport',\) \[\(' scored', 5\.",
+        r"NEGATIVE \[\(' wonderful\.', 3\.",
+    )
+    for line, start in zip(printed, starts, strict=True):
+        assert re.match(start, line), line
+
+
+@pytest.mark.packaged
+def test_explanations():
+    output = _session("explanations.md")
+    printed = output.splitlines()
     assert printed[0] == "Anna lives in Berlin."
     assert printed[1].split(maxsplit=1) == ["12.70", "'Anna lives in'"]
     assert printed[2].split(maxsplit=1) == ["6.94", "' Anna lives in Berlin.'"]
     assert "(5, 49)" in printed  # the matrix
-    assert re.search(r"\('Paul lives in Rome\.', -4\.0", ran.stdout)
-    assert "[' Rome', ' Berlin']" in ran.stdout
-    assert re.search(r"^\[\(' Berlin', 3\.7\d*\)\] 0\.00\d* \d+$", ran.stdout, re.MULTILINE)
-    assert re.search(r"^452 forward and 0 backward passes", ran.stdout, re.MULTILINE)
-    assert re.search(r"^(\d+) of \1 passes$", ran.stdout, re.MULTILINE)
+    assert re.search(r"\('Paul lives in Rome\.', -4\.0", output)
+    assert "[' Rome', ' Berlin']" in output
+    assert re.search(r"^\[\(' Berlin', 3\.7\d*\)\] 0\.00\d* \d+$", output, re.MULTILINE)
+    assert re.search(r"^452 forward and 0 backward passes", output, re.MULTILINE)
+    assert re.search(r"^(\d+) of \1 passes$", output, re.MULTILINE)
 
 
 @pytest.mark.packaged

@@ -34,6 +34,9 @@ _SHOWN = (
 _BY_MODEL = ("output", "template", "baseline", "perturb")
 _DEFAULT = "default"
 
+# Options that some models take, whatever the method.
+_OF_MODELS = frozenset(("over",))
+
 _NUMBERS = ("max_steps", "samples", "noise", "window", "stride", "seed")
 
 
@@ -85,7 +88,7 @@ class MethodInterpreter(lit_components.Interpreter):
             PART: lit_types.String(required=False),
         }
         for name in _SHOWN:
-            if name in COMMON or name in self._method.defaults:
+            if name in COMMON or name in self._method.defaults or name in _OF_MODELS:
                 spec[name] = _control(name, self._method.defaults.get(name))
         return spec | {SCALE: lit_types.Boolean(default=True, required=False)}
 

@@ -21,9 +21,10 @@ import torch
 
 from lit_plugins.backends import Backend
 from lit_plugins.backends.torch_backend import TorchBackend
-from lit_plugins.errors import InputError, SourceError, SpecError
+from lit_plugins.errors import InputError, SourceError
 from lit_plugins.models import embedding_cut, hf_loading
 from lit_plugins.models.encoded import NO_FIELD, Encoded, EncoderBatch, Inquiry
+from lit_plugins.models.language_model import max_length
 from lit_plugins.models.tokens import SPACE
 from lit_plugins.sources import ModelOptions
 from lit_plugins.tasks import OUTPUTS, Choices, Output
@@ -432,14 +433,7 @@ def _max_length(model: Any, tokenizer: Any, options: ModelOptions) -> int:
         ):
             taken = 0 if module.padding_idx is None else module.padding_idx + 1
             context = min(context, module.num_embeddings - taken)
-    if options.max_length is None:
-        return min(context or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
-    if context and options.max_length > context:
-        raise SpecError(
-            f"max_length={options.max_length} is more than this model's context of {context} "
-            f"tokens. Set max_length={context} or less."
-        )
-    return options.max_length
+    return max_length(options, context, DEFAULT_MAX_LENGTH)
 
 
 def _labels(config: Any) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ class LanguageModel(abc.ABC):
         self.description = description
         self.lock = threading.RLock()
         self.chat_template = chat.template(options.chat, tokenizer.template)
-        self.max_length = _max_length(options, context)
+        self.max_length = max_length(options, context, DEFAULT_MAX_LENGTH)
         self.options = _fitting(options, self.max_length)
         self._generated: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
 
@@ -477,9 +477,13 @@ class LanguageModel(abc.ABC):
             )
 
 
-def _max_length(options: ModelOptions, context: int | None) -> int:
+def max_length(options: ModelOptions, context: int | None, default: int) -> int:
+    """How long a text may be: as asked for, or `default`, but not beyond the model's context.
+
+    Raises SpecError.
+    """
     if options.max_length is None:
-        return min(context or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
+        return min(context or default, default)
     if context and options.max_length > context:
         raise SpecError(
             f"max_length={options.max_length} is more than this model's context of {context} "

@@ -83,7 +83,7 @@ _CONTENT_TYPES = {
 
 _CLIENT_SCRIPTS = b"".join(
     b'<script type="module" src="lit_plugins/client/%s.js"></script>\n' % name
-    for name in (b"status", b"layout_settings", b"sequence_salience")
+    for name in (b"status", b"layout_settings", b"sequence_salience", b"salience_maps")
 )
 _CLIENT_STYLE = b'<link href="lit_plugins/client/fonts.css" rel="stylesheet">\n'
 # LIT's page gets its fonts and icons from elsewhere; offline, icons would be overlapping words.

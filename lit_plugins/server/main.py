@@ -14,6 +14,7 @@ import textwrap
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -308,6 +309,9 @@ def _set_up_logging() -> None:
         absl_logging.get_absl_logger().addFilter(
             lambda record: not str(record.msg).startswith(noise)
         )
+        # Metrics of a selection without some label, and the logarithm of a probability of 0.
+        for source in ("sklearn", "lit_nlp"):
+            warnings.filterwarnings("ignore", module=source)
 
 
 # ------------------------------------------------------------------- serving

@@ -109,13 +109,26 @@ def test_paragraphs(text, expected):
 
 
 def _prompts():
+    """The prompts of each sample set that has some."""
+    found = {}
     for path in DATASETS:
-        for number, line in enumerate(path.read_text("utf-8").splitlines()):
-            if prompt := json.loads(line).get("prompt"):
-                yield pytest.param(prompt, id=f"{path.stem}-{number}")
+        records = map(json.loads, path.read_text("utf-8").splitlines())
+        if prompts := [record["prompt"] for record in records if "prompt" in record]:
+            found[path.stem] = prompts
+    return found
 
 
-@pytest.mark.parametrize("prompt", list(_prompts()))
+PROMPTS = _prompts()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param(prompt, id=f"{name}-{number}")
+        for name, prompts in PROMPTS.items()
+        for number, prompt in enumerate(prompts)
+    ],
+)
 def test_examples_of_our_datasets(prompt):
     """In all of them a blank line stands between examples, and behind the instruction.
 
@@ -134,11 +147,8 @@ def test_examples_of_our_datasets(prompt):
 
 def test_our_datasets_have_examples():
     counts = {
-        path.stem: min(
-            len(_texts(json.loads(line)["prompt"], "example"))
-            for line in path.read_text("utf-8").splitlines()
-        )
-        for path in DATASETS
+        name: min(len(_texts(prompt, "example")) for prompt in prompts)
+        for name, prompts in PROMPTS.items()
     }
     assert counts["grade_school_maths"] >= 3
     assert counts["headlines"] >= 3

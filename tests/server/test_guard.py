@@ -128,7 +128,7 @@ def test_static_files(client):
     script = client.get("/main.js")
     assert (script.text, script.content_type) == ("let x;", "text/javascript; charset=utf-8")
     assert client.head("/main.js").status_code == 200
-    for name in ("status", "layout_settings", "sequence_salience"):
+    for name in ("status", "layout_settings", "sequence_salience", "salience_maps"):
         assert f'src="lit_plugins/client/{name}.js"' in page.text
         ours = client.get(f"/lit_plugins/client/{name}.js")
         assert ours.content_type == "text/javascript; charset=utf-8"
