@@ -32,7 +32,9 @@ class AblationFlip(ablation_flip.AblationFlip):
         config: lit_types.JsonDict | None = None,
     ) -> list[lit_types.JsonDict]:
         """See lit_components.Generator."""
-        return super().generate(example, _WithoutIds(model), dataset, config)
+        found = super().generate(example, _WithoutIds(model), dataset, config)
+        # LIT's share the example's own metadata, so that it would become its own parent.
+        return [{**one, "_id": "", "_meta": {}} for one in found]
 
 
 class _WithoutIds(lit_model.ModelWrapper):

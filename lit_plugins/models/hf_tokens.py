@@ -164,7 +164,7 @@ class HFTokenClassifier(HFEncoder):
     ) -> list[Inquiry]:
         """For each example: the tags of a part of the text, a word or an entity.
 
-        A span is that part as text, or `word N` (from 0); None for the first entity, or, if there
+        A span is that part as text, or `word N` (from 1); None for the first entity, or, if there
         is none, the first word. A target is the tag asked for, at each of the part's words; None
         for the tags predicted. `every` has no effect here: `each` gives one map a word.
         """
@@ -206,11 +206,11 @@ class HFTokenClassifier(HFEncoder):
             return (entities[0].first, entities[0].last) if entities else (0, 1)
         number = span.removeprefix("word ")
         if number != span and number.isdigit():
-            if int(number) >= len(tagged.words):
+            if not 1 <= int(number) <= len(tagged.words):
                 raise InputError(
-                    f"span is {span!r}, but the text has {len(tagged.words)} words, from 0 on."
+                    f"span is {span!r}, but the text has words 1 to {len(tagged.words)}."
                 )
-            return int(number), int(number) + 1
+            return int(number) - 1, int(number)
         begin = tagged.text.find(span.strip()) if span.strip() else -1
         end = begin + len(span.strip())
         inside = [

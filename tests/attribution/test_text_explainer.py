@@ -354,7 +354,7 @@ def test_a_long_text_says_what_was_left_out():
 def test_an_entity_is_explained_in_its_window():
     text = " ".join([SENTENCE] * 4)
     explainer = TextExplainer(tagger(max_length=24))
-    made = explainer.explain(text, "B-CITY", "word 40", method="grad_l2")
+    made = explainer.explain(text, "B-CITY", "word 41", method="grad_l2")
     assert made.names == (f"B-CITY of {text.split()[40]}",)
     assert made.tokens[made.targets[0]].strip("▁") == text.split()[40]
     assert len(made.tokens) <= 24

@@ -40,6 +40,8 @@ def _flip(generator, model):
 def test_ablation_flip_asks_without_ids(cached):
     flipped = _flip(generators()["Ablation Flip"], cached)
     assert flipped
+    # The app writes into them: they must not share the example's own.
+    assert all(one["_meta"] == {} and one["_id"] == "" for one in flipped)
     # What would be refused otherwise; if LIT mends it, ours is not needed any more.
     with pytest.raises(ValueError, match="does not match computed id"):
         _flip(ablation_flip.AblationFlip(), cached)

@@ -351,7 +351,7 @@ def test_parts_of_each_kind_of_model(ours, encoder):
         return made["about"].tokens[0]
 
     assert "of Ada" in about(tagger(), {"text": TEXT}, **{"explained part": "Ada"})
-    assert "of visited" in about(tagger(), {"text": TEXT}, **{"explained part": "word 1"})
+    assert "of visited" in about(tagger(), {"text": TEXT}, **{"explained part": "word 2"})
     question = {"question": "where?", "context": TEXT}
     both = about(answerer(), question)
     assert "start of" in both

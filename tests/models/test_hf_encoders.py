@@ -349,7 +349,7 @@ def test_split_tag(tag, parts):
 
 @pytest.mark.parametrize(
     ("span", "names"),
-    [("Paris", ["Paris"]), ("word 1", ["visited"]), ("Ada lives", ["Ada", "lives"])],
+    [("Paris", ["Paris"]), ("word 2", ["visited"]), ("Ada lives", ["Ada", "lives"])],
 )
 def test_inquiries_about_tags(span, names):
     [made] = tagger().inquiries([{"text": TEXT}], ["B-CITY"], [span])
@@ -359,7 +359,7 @@ def test_inquiries_about_tags(span, names):
 
 def test_inquiries_about_no_part_of_the_text():
     model = tagger()
-    for span, match in (("London", "is not in the text"), ("word 99", "has 10 words, from 0 on")):
+    for span, match in (("London", "is not in the text"), ("word 99", "has words 1 to 10"), ("word 0", "has words 1 to 10")):
         with pytest.raises(InputError, match=match):
             model.inquiries([{"text": TEXT}], [None], [span])
     with pytest.raises(InputError, match="no label 'B-TOWN'"):
