@@ -268,7 +268,7 @@ def test_words_that_occur_twice_are_both_explained():
         same(ours[row], theirs(recorded, place)["raw_sum"])
     assert np.abs(ours[0] - ours[2]).max() > 0.1
     for word in (0, 2):
-        one = explainer.explain(text, span=f"word {word}", **options)
+        one = explainer.explain(text, span=f"word {word + 1}", **options)
         same(scores_of(one), theirs(recorded, word + 1)["raw_sum"])
 
 

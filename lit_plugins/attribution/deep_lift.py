@@ -23,11 +23,6 @@ def deep_lift(case: Case, options: Options) -> Scores:
             "deep_lift works inside the modules of a torch model, which this model has not. Take "
             "integrated_gradients or gradient_shap."
         )
-    if len(case.scorer.branches) > 1:
-        raise InputError(
-            "deep_lift follows one text through the model, and this contrast has two. Take "
-            "integrated_gradients, or leave the foil out."
-        )
     fires = sorted({type(part).__name__ for part in module.modules() if type(part) in _RULES})
     case.notes["rules"] = fires
     if not fires:
@@ -49,8 +44,9 @@ def deep_lift(case: Case, options: Options) -> Scores:
             except Exception as error:
                 if "more than once" in str(error):  # of Captum's own, from its hooks
                     raise InputError(
-                        "deep_lift needs modules that are used once in a pass, and this model uses "
-                        "some several times. Take integrated_gradients."
+                        "deep_lift needs modules that are used once, and here some are used more "
+                        "often: by the model, or for the two texts of a contrast. Take "
+                        "integrated_gradients."
                     ) from None
                 # Input and baseline go through together: there is nothing to split.
                 if not case.scorer.model.backend.out_of_memory(error):

@@ -316,7 +316,7 @@ def test_tags(variant, output):
         return (logits if output == "logit" else logits.softmax(-1))[:, tag]
 
     theirs = native(model, window, pick, "pad")
-    ours = explain(model, text, model.labels[tag], "word 1", output=output, baseline="pad", **IG)
+    ours = explain(model, text, model.labels[tag], "word 2", output=output, baseline="pad", **IG)
     assert ours.targets == (row,)
     same(full(ours), theirs)
     # All words at once: one map each.

@@ -189,7 +189,7 @@ def test_the_runner_up():
         (TASKS["zero_shot"][0], TEXT, {"target": "fish"}, "no label 'fish'"),
         (TASKS["zero_shot"][0], TEXT, {"each": True}, "Ask label by label"),
         (TASKS["zero_shot"][0], TEXT,
-         {"target": "dogs", "foil": "a cat", "method": "deep_lift"}, "follows one text"),
+         {"target": "dogs", "foil": "a cat", "method": "deep_lift"}, "modules that are used once"),
         (classifier, TEXT, {"over": "second"}, "takes no option 'over'"),
         (classifier, TEXT, {"baseline": "text", "baseline_text": "a"},
          r"baseline_text has 1 tokens, the text 8\. Expected a text of as many"),
