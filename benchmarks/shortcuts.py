@@ -298,8 +298,7 @@ def explain(
     """Scores of each sentence's tokens, as the engine computes them for its users."""
     row = METHODS[name]
     options = resolve(name, row.defaults, given)
-    together = row.batched and options.steps != "auto"  # which is an example's own
-    groups = [batch] if together else [batch.alone(number) for number in range(len(batch))]
+    groups = [batch] if row.batched else [batch.alone(number) for number in range(len(batch))]
     scores: list[np.ndarray] = []
     for group in groups:
         made = row.function()(make_case(model, group, options, foil), options)
@@ -310,7 +309,7 @@ def explain(
 def check_engine(model: Classifier, batch: Sentences) -> None:
     """The engine's gradient is that of a plain torch pass."""
     features = model.features(batch).detach().requires_grad_(True)
-    logs = model.logits(features, batch).log_softmax(-1)
+    logs = model.logits(features, batch)[:, 0].log_softmax(-1)
     predicted = torch.as_tensor(model.predict(batch))
     (gradient,) = torch.autograd.grad(logs.gather(1, predicted[:, None]).sum(), features)
     product = (gradient * features).sum(-1).detach().numpy()

@@ -276,7 +276,7 @@ def test_methods_in_salience_maps(team, page):
     page.goto(f"{team.url}?models=smollm2&dataset=chat")
     expect(rows(page)).to_have_count(6, timeout=LOADING)
     rows(page).first.click()
-    page.get_by_text("Methods", exact=True).click()
+    page.locator(".tab", has_text="Methods").click()
     cheap = page.locator("[id='gradient x input']")
     expect(cheap).to_contain_text("scores in nats", timeout=GENERATION)
     expect(cheap).to_contain_text("logprob -")
