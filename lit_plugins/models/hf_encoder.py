@@ -33,6 +33,7 @@ DEFAULT_MAX_LENGTH = 512  # tokens; more only if asked for, because memory grows
 TOKENS_PER_BATCH = 4096  # padded tokens in one forward pass of a prediction
 # Tokens that stand for nothing; the first that a tokenizer has is the baseline.
 FILLERS = ("pad", "mask", "unk")
+PADDING_WORTH = 1.1  # the longest text of a batch, in lengths of its shortest
 PADDING_TRIED = 8  # tokens of it
 MAX_CHARACTERS = 1_000_000  # of one text
 
@@ -332,8 +333,9 @@ class HFEncoder(abc.ABC):
         group: list[int] = []
         for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
             full = (len(group) + 1) * lengths[place] > (tokens or TOKENS_PER_BATCH)
-            other = not self.pads and group and lengths[group[0]] != lengths[place]
-            if group and (full or other):
+            # Padding costs what text costs, and a pass without any is faster still.
+            longest = lengths[group[0]] * PADDING_WORTH if group and self.pads else 0
+            if group and (full or lengths[place] > max(longest, lengths[group[0]])):
                 yield group
                 group = []
             group.append(place)
