@@ -61,7 +61,7 @@ class AnswerModel(EncoderModel):
     def _windows(self, model: HFQuestionAnswerer, example: Mapping[str, Any]) -> Sequence[Encoded]:
         return model.windows_of(example)
 
-    def _read(
+    def _predict(
         self, model: HFQuestionAnswerer, examples: list[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
         found = model.answer(examples, ANSWERS)

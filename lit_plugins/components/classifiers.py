@@ -122,7 +122,7 @@ class SequenceModel(EncoderModel):
     ) -> Sequence[Encoded]:
         return [model.texts_of(example)]
 
-    def _read(
+    def _predict(
         self, model: HFSequenceClassifier, examples: list[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
         texts = [model.texts_of(example) for example in examples]
@@ -254,7 +254,7 @@ class ZeroShotModel(EncoderModel):
         """With the first label's hypothesis."""
         return [model.pair(example, model.candidates(example)[0])]
 
-    def _read(
+    def _predict(
         self, model: HFZeroShotClassifier, examples: list[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
         examples = [self._with_candidates(example) for example in examples]

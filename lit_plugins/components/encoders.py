@@ -15,7 +15,7 @@ from lit_nlp.api import types as lit_types
 
 from lit_plugins import datasets
 from lit_plugins.attribution.explanation import Explanation
-from lit_plugins.components.shared import Loaded, Shared, Wanted
+from lit_plugins.components.shared import Loaded, Member, Shared, Wanted
 from lit_plugins.errors import InputError, SpecError
 from lit_plugins.models.encoded import NO_FIELD, Encoded
 from lit_plugins.models.kinds import Profile
@@ -40,7 +40,7 @@ def _ask_the_model_itself(self: lit_model.ModelWrapper, dataset: lit_dataset.Dat
 lit_model.ModelWrapper.is_compatible_with_dataset = _ask_the_model_itself
 
 
-class EncoderModel(lit_model.Model, abc.ABC):
+class EncoderModel(Member[Any], abc.ABC):
     """A model that reads whole texts, loaded when it is first asked.
 
     Args:
@@ -51,7 +51,6 @@ class EncoderModel(lit_model.Model, abc.ABC):
 
     """
 
-    summary = ""
     label_field: str | None = None  # of the data: what is predicted
     label_type: type[lit_types.LitType] = lit_types.CategoryLabel
     labels_may_differ = False  # from the model's, in data that is offered for it
@@ -62,25 +61,10 @@ class EncoderModel(lit_model.Model, abc.ABC):
                 f"Model {name!r}: attention=on needs a config that says how many layers there are "
                 "(num_hidden_layers), and this one does not. Leave it out."
             )
-        self.shared: Shared[Any] = Shared(loaded, "text_explainer:TextExplainer")
+        super().__init__(Shared(loaded, "text_explainer:TextExplainer"), description)
         self.profile = profile
         self._name = name
-        self._description = description
         self._warned: set[str] = set()
-
-    def description(self) -> str:
-        """See lit_model.Model."""
-        return f"{self.summary} {self._description}".strip()
-
-    @classmethod
-    def init_spec(cls) -> None:
-        """Made by the loader that the server registers."""
-        return
-
-    @property
-    def supports_concurrent_predictions(self) -> bool:
-        """The model has a lock of its own, held for one batch at a time."""
-        return True
 
     # What a task adds.
 
@@ -94,8 +78,8 @@ class EncoderModel(lit_model.Model, abc.ABC):
         """The tokens of an example, of each window where it is long. Raises InputError."""
 
     @abc.abstractmethod
-    def _read(self, model: Any, examples: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """What the model says. Raises InputError."""
+    def _predict(self, model: Any, examples: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See Member."""
 
     @abc.abstractmethod
     def explanations(
@@ -109,11 +93,6 @@ class EncoderModel(lit_model.Model, abc.ABC):
     @abc.abstractmethod
     def in_words(self, output: Mapping[str, Any]) -> str:
         """See Explainable."""
-
-    def predict(self, inputs: Iterable[Mapping[str, Any]], **_: Any) -> list[dict[str, Any]]:
-        """See lit_model.Model. Raises LitPluginsError, which the server tells the client."""
-        examples = list(inputs)
-        return self._read(self.shared.get(), examples) if examples else []
 
     def attention_of(self, example: Mapping[str, Any]) -> tuple[Encoded, list[np.ndarray]]:
         """The tokens of an example, and each layer's weights, (heads, tokens, tokens).

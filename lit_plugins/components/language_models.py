@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from lit_nlp.api import types as lit_types
 from lit_plugins.attribution import methods
 from lit_plugins.attribution.methods import UNASKED
 from lit_plugins.backends import keras_backend
-from lit_plugins.components.shared import Loaded, Shared, Wanted
+from lit_plugins.components.shared import Loaded, Member, Shared, Wanted
 from lit_plugins.errors import InputError, SourceError
 from lit_plugins.models.language_model import LanguageModel, Text
 from lit_plugins.sources import ModelSpec, locate
@@ -85,28 +85,8 @@ def lm_group(
     }
 
 
-class _Member(lit_model.Model):
-    """What the members of a group share: one model, with its own lock."""
-
-    summary = ""
-
-    def __init__(self, shared: Shared[LanguageModel], description: str = ""):
-        self.shared = shared
-        self._description = description
-
-    def description(self) -> str:
-        """See lit_model.Model."""
-        return f"{self.summary} {self._description}".strip()
-
-    @classmethod
-    def init_spec(cls) -> None:
-        """Members are made as a group, by the loader that the server registers."""
-        return
-
-    @property
-    def supports_concurrent_predictions(self) -> bool:
-        """The shared model has a lock of its own, held for one batch at a time."""
-        return True
+class _Member(Member[LanguageModel]):
+    """What the members of a group share: one model, with its own lock, and its inputs."""
 
     def input_spec(self) -> lit_types.Spec:
         """See lit_model.Model."""
@@ -114,14 +94,6 @@ class _Member(lit_model.Model):
             "prompt": lit_types.TextSegment(),
             "target": lit_types.TextSegment(required=False),
         }
-
-    def predict(self, inputs: Iterable[Mapping[str, Any]], **_: Any) -> list[dict[str, Any]]:
-        """See lit_model.Model. Raises LitPluginsError, which the server tells the client."""
-        examples = list(inputs)
-        return self._predict(self.shared.get(), examples) if examples else []
-
-    def _predict(self, model: LanguageModel, examples: list) -> list[dict[str, Any]]:
-        raise NotImplementedError
 
 
 class GenerationModel(_Member):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -52,6 +52,39 @@ class Shared(Generic[M]):
                 found = importlib.import_module(f"lit_plugins.attribution.{module}")
                 self._explainer = getattr(found, name)(model)
             return self._explainer
+
+
+class Member(lit_model.Model, Generic[M]):
+    """A LIT model around a loaded one, which others may share."""
+
+    summary = ""
+
+    def __init__(self, shared: Shared[M], description: str = ""):
+        self.shared = shared
+        self._description = description
+
+    def description(self) -> str:
+        """See lit_model.Model."""
+        return f"{self.summary} {self._description}".strip()
+
+    @classmethod
+    def init_spec(cls) -> None:
+        """Made by the loader that the server registers."""
+        return
+
+    @property
+    def supports_concurrent_predictions(self) -> bool:
+        """The loaded model has a lock of its own, held for one batch at a time."""
+        return True
+
+    def predict(self, inputs: Iterable[Mapping[str, Any]], **_: Any) -> list[dict[str, Any]]:
+        """See lit_model.Model. Raises LitPluginsError, which the server tells the client."""
+        examples = list(inputs)
+        return self._predict(self.shared.get(), examples) if examples else []
+
+    def _predict(self, model: Any, examples: list[Any]) -> list[dict[str, Any]]:
+        """What the model says. Raises InputError."""
+        raise NotImplementedError
 
 
 def unwrapped(model: Any) -> Any:

@@ -66,7 +66,7 @@ class TokenModel(EncoderModel):
         [tagged] = model.tag([example])
         return tagged.windows
 
-    def _read(
+    def _predict(
         self, model: HFTokenClassifier, examples: list[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
         tagged = model.tag(examples)
