@@ -17,6 +17,7 @@ Files are read line by line: no line, and no gzip bomb, can use more memory than
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import difflib
 import gzip
@@ -516,7 +517,7 @@ class _FileProblem(Exception):
 
 
 @dataclass
-class _Record:
+class Record:
     """A record at `line`: its fields, or what is wrong with it."""
 
     line: int
@@ -690,12 +691,7 @@ class _Collected:
 
 def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> RecordDataset:
     """Read `path`; errors call it `shown`, which may be less than the whole path."""
-    kind = _format_of(path)
-    if kind is None:
-        raise DataError(
-            f"{shown}: unknown kind of file {path.suffix!r}; expected one of "
-            f"{', '.join(EXTENSIONS)}, or one of these with .gz behind it."
-        )
+    kind = _known_format(path, shown)
     short = path.name
     table = kind in (".csv", ".tsv")
     reading = records.Reading(options.separator if table else None, options.labels)
@@ -706,30 +702,12 @@ def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> RecordD
         if len(found.problems) < _PROBLEMS_KEPT:
             found.problems.append(f"{short}:{line}: {problem}")
 
+    problem = None
     try:
-        # Opening a named pipe would wait for ever; folders and missing files fail by themselves.
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise _FileProblem("is not a regular file; expected a file of records")
-        with path.open("rb") as file:
-            # A plain file that is called .gz is an error, not a guess.
-            raw = gzip.open(file) if path.name.lower().endswith(".gz") else file  # noqa: SIM115
-            _collect(cast("io.BufferedIOBase", raw), kind, short, found, on_bad)
-    except _FileProblem as error:
-        problem = str(error)
-    except FileNotFoundError:
-        problem = "does not exist; check the path"
-    except IsADirectoryError:
-        problem = "is a folder; expected a file of records"
-    except gzip.BadGzipFile:
-        problem = "is not a gzip file, or a damaged one; drop .gz from its name, or copy it again"
-    except (EOFError, zlib.error):
-        problem = "is a gzip file that is cut off or damaged; copy it again"
-    except UnicodeError:
-        problem = f"is not {_encoding_name(options)}; name its encoding (encoding=utf-8)"
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    else:
-        problem = None
+        with _opened(path) as raw:
+            _collect(raw, kind, short, found, on_bad)
+    except _UNREADABLE as error:
+        problem = _problem_of(error, options)
 
     if problem is not None:
         context = _count_text(found) if found.good or found.bad else ""
@@ -744,6 +722,85 @@ def _load(path: Path, shown: str, name: str, options: DatasetOptions) -> RecordD
         raise DataError(f"{shown}: {error}.{context}") from None
 
 
+def stream(
+    path: Path, options: DatasetOptions, file: io.BufferedIOBase | None = None
+) -> Iterator[Record]:
+    """Each record of a file in its turn, bad ones too, in as much memory as a line takes.
+
+    Only the syntax is checked here: `RecordTask.read` checks what a record holds, and it is the
+    caller who renames columns. `max_examples` and `skip_bad` are not looked at.
+
+    Args:
+      path: the file; of `file`, what errors call it.
+      options: how it is read.
+      file: read this, as `.jsonl`, and not what lies at `path`.
+
+    Raises:
+      DataError: the file cannot be read, or no further.
+
+    """
+    kind = ".jsonl" if file is not None else _known_format(path, str(path))
+    bad: list[Record] = []
+    try:
+        with _opened(path) if file is None else contextlib.nullcontext(file) as raw:
+            for record in _records(raw, kind, options, lambda *one: bad.append(_bad(*one))):
+                yield from bad  # lines before this record
+                bad.clear()
+                yield record
+            yield from bad
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: {_problem_of(error, options)}.") from None
+
+
+def _bad(line: int, problem: str) -> Record:
+    return Record(line, {}, problem)
+
+
+def _known_format(path: Path, shown: str) -> str:
+    kind = _format_of(path)
+    if kind is None:
+        raise DataError(
+            f"{shown}: unknown kind of file {path.suffix!r}; expected one of "
+            f"{', '.join(EXTENSIONS)}, or one of these with .gz behind it."
+        )
+    return kind
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
+    """The bytes of a file, decompressed."""
+    # Opening a named pipe would wait for ever; folders and missing files fail by themselves.
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise _FileProblem("is not a regular file; expected a file of records")
+    with path.open("rb") as file:
+        # A plain file that is called .gz is an error, not a guess.
+        raw = gzip.open(file) if path.name.lower().endswith(".gz") else file  # noqa: SIM115
+        yield cast("io.BufferedIOBase", raw)
+
+
+# ValueError: a NUL in the path, or text that is not in the encoding.
+_UNREADABLE = (_FileProblem, OSError, EOFError, zlib.error, ValueError)
+
+
+def _problem_of(error: Exception, options: DatasetOptions) -> str:
+    """What an error of _UNREADABLE says about the file."""
+    match error:
+        case FileNotFoundError():
+            return "does not exist; check the path"
+        case IsADirectoryError():
+            return "is a folder; expected a file of records"
+        case gzip.BadGzipFile():
+            return "is not a gzip file, or a damaged one; drop .gz from its name, or copy it again"
+        case EOFError() | zlib.error():
+            return "is a gzip file that is cut off or damaged; copy it again"
+        case UnicodeError():
+            return f"is not {_encoding_name(options)}; name its encoding (encoding=utf-8)"
+        case OSError() | ValueError():
+            return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        case _:
+            return str(error)
+
+
 def _collect(
     raw: io.BufferedIOBase,
     kind: str,
@@ -753,6 +810,22 @@ def _collect(
 ) -> None:
     """Read records from `raw`, the file `short`, into `found` until its end or `max_examples`."""
     options = found.options
+    for record in _records(raw, kind, options, on_bad):
+        if len(found.good) == options.max_examples:
+            found.truncated = True
+            return
+        try:
+            if record.problem is not None:
+                raise BadRecord(record.problem)
+            found.add(record.fields, f"{short}:{record.line}")
+        except BadRecord as error:
+            on_bad(record.line, str(error))
+
+
+def _records(
+    raw: io.BufferedIOBase, kind: str, options: DatasetOptions, on_bad: Callable[[int, str], None]
+) -> Iterator[Record]:
+    """The records in `raw`; a line that cannot be read goes to `on_bad` in its turn."""
     buffered = io.BufferedReader(_Metered(raw, options.max_bytes))
     if options.encoding == "utf-8-sig" and buffered.peek(2)[:2] in (
         codecs.BOM_UTF16_LE,
@@ -765,34 +838,23 @@ def _collect(
     )
     lines = _Lines(stream, options, on_bad)
     if kind == ".jsonl":
-        read = _json_records(lines)
-    elif kind == ".txt":
-        read = _text_records(lines, found.task)
-    else:
-        read = _csv_records(lines, "\t" if kind == ".tsv" else ",", options)
-    for record in read:
-        if len(found.good) == options.max_examples:
-            found.truncated = True
-            return
-        try:
-            if record.problem is not None:
-                raise BadRecord(record.problem)
-            found.add(record.fields, f"{short}:{record.line}")
-        except BadRecord as error:
-            on_bad(record.line, str(error))
+        return _json_records(lines)
+    if kind == ".txt":
+        return _text_records(lines, records.TASKS[options.task] if options.task else None)
+    return _csv_records(lines, "\t" if kind == ".tsv" else ",", options)
 
 
-def _text_records(lines: _Lines, task: records.RecordTask | None) -> Iterator[_Record]:
+def _text_records(lines: _Lines, task: records.RecordTask | None) -> Iterator[Record]:
     task = task or records.TASKS["text-generation"]
     if (name := task.line) is None:
         raise _FileProblem(
             f"holds one text a line, and {task.name} needs {' and '.join(task.needs[0])}; use "
             ".jsonl, .csv or .tsv"
         )
-    return (_Record(lines.number, {name: x}) for x in lines if x.strip())
+    return (Record(lines.number, {name: x}) for x in lines if x.strip())
 
 
-def _json_records(lines: _Lines) -> Iterator[_Record]:
+def _json_records(lines: _Lines) -> Iterator[Record]:
     def reject_duplicates(pairs: list[tuple[str, Any]]) -> Example:
         fields = dict(pairs)
         if len(fields) < len(pairs):
@@ -829,7 +891,7 @@ def _json_records(lines: _Lines) -> Iterator[_Record]:
             problem = str(error)
         except ValueError:  # Python refuses to convert integers of thousands of digits
             problem = "holds a number of thousands of digits; write it as text"
-        yield _Record(lines.number, fields if problem is None else {}, problem)
+        yield Record(lines.number, fields if problem is None else {}, problem)
 
 
 def _flatten(value: Any) -> Any:
@@ -844,7 +906,7 @@ def _flatten(value: Any) -> Any:
     return value
 
 
-def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iterator[_Record]:
+def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iterator[Record]:
     reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
     try:
         header = next((row for row in reader if row), None)
@@ -876,7 +938,7 @@ def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iter
             hint = (
                 "for longer text use .jsonl" if "field limit" in str(error) else "check the quotes"
             )
-            yield _Record(start, {}, f"is no CSV: {error}; {hint}")
+            yield Record(start, {}, f"is no CSV: {error}; {hint}")
             continue
         if row is None:
             return
@@ -887,9 +949,9 @@ def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iter
                 f"has {len(row)} fields, expected {len(header)} ({names(header)}); quote text "
                 f"that holds {delimiter!r} or a newline"
             )
-            yield _Record(start, {}, problem)
+            yield Record(start, {}, problem)
         else:
-            yield _Record(start, dict(zip(header, row, strict=True)))
+            yield Record(start, dict(zip(header, row, strict=True)))
 
 
 def _check_name(name: str, task: records.RecordTask) -> None:

@@ -1,6 +1,7 @@
 """Datasets: formats, types, limits, bad input, and what a client may load."""
 
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -679,3 +680,62 @@ def test_import_brings_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+# --- stream
+
+
+def test_stream_gives_every_record_in_its_turn(tmp_path):
+    path = tmp_path / "some.jsonl"
+    lines = [b'{"text": "one"}', b"", b"{", b'{"text": "\xe9"}', b'{"text": "two"}', b"x" * 99]
+    path.write_bytes(b"\n".join(lines))
+    options = datasets.DatasetOptions(max_line=50, max_examples=1)
+    found = list(datasets.stream(path, options))
+    assert [(one.line, one.fields) for one in found] == [
+        (1, {"text": "one"}),
+        (3, {}),
+        (4, {}),
+        (5, {"text": "two"}),
+        (6, {}),
+    ]
+    problems = [one.problem for one in found]
+    assert problems[0] is problems[3] is None
+    assert "no JSON" in problems[1]
+    assert "not utf-8" in problems[2]
+    assert "longer than 50" in problems[4]
+
+
+def test_stream_is_lazy_and_reads_open_files():
+    class Endless(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            text = b'{"prompt": "x"}\n'
+            buffer[: len(text)] = text
+            return len(text)
+
+    options = datasets.DatasetOptions(max_bytes=2**16)
+    found = datasets.stream(Path("standard input"), options, io.BufferedReader(Endless()))
+    assert next(found) == datasets.Record(1, {"prompt": "x"})
+    assert next(found).line == 2
+    with pytest.raises(DataError, match=r"^standard input: holds more than 65536 bytes"):
+        list(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("gone.jsonl", None, "does not exist"),
+        ("a.xlsx", b"", "unknown kind of file"),
+        ("a.jsonl.gz", b"no", "is not a gzip file"),
+        ("a.csv", b"a,b\n1,2\n", "the header shows no task"),
+    ],
+)
+def test_stream_of_what_cannot_be_read(tmp_path, name, content, problem):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=problem) as caught:
+        list(datasets.stream(path, datasets.DatasetOptions()))
+    assert name in str(caught.value)
