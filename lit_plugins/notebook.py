@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,8 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import ui_state
 from tqdm.auto import tqdm
 
-from lit_plugins import backends, datasets, resources, sources
+from lit_plugins import backends, datasets, explaining, resources, sources
+from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.components import language_models
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import InputError, LitPluginsError, SpecError
@@ -225,6 +227,44 @@ def widget(
     made = LitWidget(group, data, loaded, height, **arguments)
     if render:
         made.render()
+    return made
+
+
+def show(
+    explanations: Iterable[Explanation], *, name: str | None = None, **arguments: Any
+) -> LitWidget:
+    """LIT's page with what was explained: the model, and the inputs as a dataset.
+
+    In a notebook it is shown in the cell's output; elsewhere `.url` of what is returned is its
+    address, for as long as the process runs.
+
+    Args:
+        explanations: Of one model, at least one.
+        name: What the dataset is called. Default: `explained`.
+        **arguments: Of `widget`.
+
+    Raises:
+        InputError: There is no explanation, or they are of several models.
+        LitPluginsError: The model cannot be loaded again.
+
+    """
+    found = list(explanations)
+    models = {one.model for one in found}
+    if len(models) != 1:
+        got = ", ".join(sorted(models)) or "no explanation"
+        raise InputError(
+            f"The page shows explanations of one model, at least one of them. Got {got:.200}."
+        )
+    explainer = explaining.explainer_of(found[0])
+    # An input that was explained by several methods is one example.
+    inputs = list({repr(one.inputs): dict(one.inputs) for one in found}.values())
+    arguments = {"layout": kinds.KINDS[explainer.task].layout, **arguments}
+    made = widget(
+        models={re.sub(r"[^A-Za-z0-9_.-]+", "_", explainer.name).strip("_.-"): explainer.model},
+        datasets={name or "explained": inputs},
+        **arguments,
+    )
+    made.render()
     return made
 
 

@@ -234,6 +234,14 @@ def parse_model(text: str, *, name: str | None = None) -> ModelSpec:
     return _build(name, framework, source, options)
 
 
+def parse_unnamed(text: str, name: str | None = None) -> ModelSpec:
+    """Parse one spec that may lack a name: its source's end is its name then. Raises SpecError."""
+    own, rest = _split_name(text.strip())
+    plain = rest.partition("?")[0].replace(":", "/").rstrip("/").rpartition("/")[2]
+    end = re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("_.-")
+    return parse_model(rest, name=name or own or end or "model")
+
+
 def model_from_mapping(name: str, table: Mapping[str, Any]) -> ModelSpec:
     """Make a spec from a config file's table: `source = "hf:…"` and options as further keys.
 

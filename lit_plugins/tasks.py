@@ -12,7 +12,7 @@ explained is how much it is for one of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +81,8 @@ class Choices:
     more likely (than the foil).
     """
 
+    of_tokens: ClassVar[bool] = False  # whether what is explained stands in the text
+
     output: Output = "logprob"
     each: bool = False
 
@@ -123,6 +125,8 @@ class Choices:
 class CausalLM(Choices):
     """Target tokens of a language model: rows are positions, choices its vocabulary."""
 
+    of_tokens = True
+
 
 @dataclass(frozen=True)
 class SequenceLabel(Choices):
@@ -149,7 +153,11 @@ class YesOrNo(Choices):
 class TokenLabel(Choices):
     """Tags of tokens: rows are tokens, choices are tags."""
 
+    of_tokens = True
+
 
 @dataclass(frozen=True)
 class SpanQA(Choices):
     """An answer's first and last token: rows are start (0) and end (1), choices are positions."""
+
+    of_tokens = True

@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -22,12 +22,13 @@ import torch
 from lit_plugins.attribution import findings, methods
 from lit_plugins.attribution.case import Case, Scores
 from lit_plugins.attribution.cost import Calibration, Estimate, Passes, Size, in_words
-from lit_plugins.attribution.explanation import Explanation, Segment
+from lit_plugins.attribution.explanation import Explanation, Segment, versions_of
 from lit_plugins.attribution.methods import METHODS, Method
 from lit_plugins.attribution.options import Options, resolve
 from lit_plugins.attribution.watch import Watch
 from lit_plugins.backends import Recording
 from lit_plugins.errors import InputError
+from lit_plugins.models import kinds
 from lit_plugins.tasks import UNITS
 
 CACHED = 256  # explanations
@@ -65,13 +66,16 @@ class Built:
 class Shown:
     """What an Explanation shows of a question: see there.
 
-    `own` (tokens,): False for what stands around the user's own text.
+    `own` (tokens,): False for what stands around the user's own text. `places`: of the tokens
+    explained, if it is tokens; `inputs`: what was given, by field.
     """
 
     tokens: tuple[str, ...]
     targets: tuple[int, ...]
     names: tuple[str, ...]
     own: np.ndarray
+    places: tuple[int, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Engine(abc.ABC, Generic[Q]):
@@ -349,6 +353,12 @@ class Engine(abc.ABC, Generic[Q]):
             forward=spent[1],
             backward=spent[2],
             notes=notes,
+            own=tuple(map(bool, shown.own)),
+            places=shown.places,
+            inputs=shown.inputs,
+            model=str(getattr(self.model, "description", "")),
+            task=kinds.task_of(self.model),
+            versions=versions_of(*getattr(self.model, "packages", ())),
         )
 
     def _from_matrix(self, row: Method, options: Options, question: Q) -> Explanation | None:
@@ -378,6 +388,7 @@ class Engine(abc.ABC, Generic[Q]):
             scores=scores.astype(np.float32),
             targets=shown.targets,
             names=shown.names,
+            places=shown.places,
             value=value,
             baseline_value=base,
             convergence_error=error,

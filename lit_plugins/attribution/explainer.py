@@ -157,7 +157,7 @@ class Explainer(Engine[Question]):
         content = (text.content.start <= places) & (places < text.content.stop)
         own = content | (places >= text.target_start)
         names = tuple(tokens[place] for place in question.choices)
-        return Shown(tokens, question.choices, names, own)
+        return Shown(tokens, question.choices, names, own, question.choices, question.inputs)
 
     @staticmethod
     def calibrating_pass(model: LanguageModel, tokens: int, backward: bool) -> None:
@@ -178,10 +178,11 @@ class Explainer(Engine[Question]):
     def _question(self, request: Request) -> Question:
         if request.target is None:
             [made] = self.model.generate([request.prompt])
-            text = made.text
+            text, target = made.text, made.response
         else:
-            text = self.model.text(request.prompt, request.target)
-        return Question(text, self._mask(text, request.span))
+            text, target = self.model.text(request.prompt, request.target), request.target
+        inputs = {"prompt": request.prompt, "target": target}
+        return Question(text, self._mask(text, request.span), inputs)
 
     def _mask(self, text: Text, span: Any) -> np.ndarray:
         """Weights (tokens,) of what is explained. Raises InputError."""

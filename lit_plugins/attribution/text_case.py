@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Question:
 
     text: Text
     mask: np.ndarray
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what was given
 
     @property
     def asked(self) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,12 +107,18 @@ class TextExplainer(Engine[Inquiry]):
         return self._estimate(row, chosen, inquiry)
 
     def _inquiries(self, asks: Sequence[Ask], options: Options) -> list[Inquiry]:
-        return self.model.inquiries(
-            [self._example(ask.example) for ask in asks],
-            [ask.target for ask in asks],
-            [ask.span for ask in asks],
-            options.each,
+        examples = [self._example(ask.example) for ask in asks]
+        found = self.model.inquiries(
+            examples, [ask.target for ask in asks], [ask.span for ask in asks], options.each
         )
+        return [
+            replace(one, inputs=self._inputs(example))
+            for one, example in zip(found, examples, strict=True)
+        ]
+
+    def _inputs(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        names = (*self.model.example_fields, *self.model.optional_fields)
+        return {name: example[name] for name in names if example.get(name)}
 
     def _example(self, example: str | Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any]:
         if isinstance(example, Mapping):
@@ -167,7 +173,10 @@ class TextExplainer(Engine[Inquiry]):
         tokens = tuple(with_space_marks(piece) for piece in question.text.pieces)
         plain = options.model_copy(update={"over": None})
         own = ~fixed_places(question, plain)
-        return Shown(tokens, question.numbers, question.names, np.asarray(own))
+        places = question.numbers if self.model.task.of_tokens else ()
+        return Shown(
+            tokens, question.numbers, question.names, np.asarray(own), places, question.inputs
+        )
 
     @staticmethod
     def calibrating_pass(model: HFEncoder, tokens: int, backward: bool) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,7 @@ class Inquiry:
         foil: From the name of an alternative to its choice at each row, or to another text for
             which the same is asked. Raises InputError.
         allowed: Positions that may be chosen, for question answering: (tokens,).
+        inputs: What was given, by field.
 
     """
 
@@ -110,6 +111,7 @@ class Inquiry:
     fixed: tuple[int, ...] = ()
     foil: Callable[[str], tuple[int, ...] | Encoded] = _no_foil
     allowed: np.ndarray | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.weights:

@@ -22,7 +22,7 @@ import torch
 from lit_plugins.backends import Backend
 from lit_plugins.backends.torch_backend import TorchBackend
 from lit_plugins.errors import InputError, SourceError
-from lit_plugins.models import embedding_cut, hf_loading
+from lit_plugins.models import embedding_cut, first_row, hf_loading
 from lit_plugins.models.encoded import NO_FIELD, Encoded, EncoderBatch, Inquiry
 from lit_plugins.models.language_model import max_length
 from lit_plugins.models.tokens import SPACE
@@ -47,7 +47,10 @@ class HFEncoder(abc.ABC):
 
     task: type[Choices]
     fields: tuple[str, ...]  # the texts that an example has
+    packages = ("torch", "transformers")  # whose versions matter
+    optional_fields: tuple[str, ...] = ()  # what else of it is read, if it is there
     outputs: tuple[Output, ...] = OUTPUTS  # what can be explained
+    reads_first_row = False  # whether its heads are likely to read the first token's row alone
     deletable = False  # whether what is asked stays defined without some of the tokens
     sample: tuple[str, ...] = ("One two, three.",)  # texts to try the model with
 
@@ -96,6 +99,7 @@ class HFEncoder(abc.ABC):
             made = embedding_cut.returned(self._embedders[0], lambda: self._run(batch))
         # XLNet has (tokens, batch, dim) inside.
         self._turned = made.shape[:2] == (len(text.ids), 1) != (1, len(text.ids))
+        self._behind = self._behind_attention()
         # Where padding says something, texts go through the model without any.
         self.pads = self._padding_is_nothing()
 
@@ -190,7 +194,7 @@ class HFEncoder(abc.ABC):
         else:
             turned = features.transpose(0, 1) if self._turned else features
             instead = embedding_cut.returning(self._cut, turned)
-        with instead:
+        with instead, first_row.alone(self._behind):
             output = self._run(batch)
         return self.choices(output, batch)
 
@@ -354,7 +358,8 @@ class HFEncoder(abc.ABC):
         """
         for group in self.in_batches([len(text.ids) for text in texts]):
             batch = self.batch([Inquiry(texts[place], (), (), (), ()) for place in group])
-            with self.lock, torch.no_grad():
+            part = first_row.alone(None if wanted else self._behind)
+            with self.lock, torch.no_grad(), part:
                 output = self._run(batch, **wanted)
             yield group, batch, output
 
@@ -370,6 +375,28 @@ class HFEncoder(abc.ABC):
                 self.model.set_attn_implementation(before)
 
     # The cut.
+
+    def _behind_attention(self) -> torch.nn.Module | None:
+        """What may be given the first row alone, because the model then says just the same."""
+        module = first_row.behind_attention(self.model) if self.reads_first_row else None
+        if module is None:
+            return None
+        [text] = self.encode(self.sample)
+        batch = self.batch([Inquiry(text, (0,), (0,), ("",), (0,))])
+        with self.lock, torch.no_grad():
+            whole = self.choices(self._run(batch), batch)
+            try:
+                with first_row.alone(module):
+                    part = self.choices(self._run(batch), batch)
+            except Exception:  # a head that cannot do with one row
+                return None
+        same = part.shape == whole.shape and self._differ_by_rounding(part, whole)
+        return module if same else None
+
+    @staticmethod
+    def _differ_by_rounding(one: torch.Tensor, other: torch.Tensor) -> bool:
+        rounding = max(1e-4, 4 * torch.finfo(one.dtype).eps)
+        return bool((one - other).abs().max() <= rounding * one.abs().max())
 
     def _padding_is_nothing(self) -> bool:
         """Whether the model answers the same with padding behind a text.
@@ -391,8 +418,7 @@ class HFEncoder(abc.ABC):
         with self.lock, torch.no_grad():
             alone = self.choices(self._run(batch), batch)
             other = self.choices(self._run(padded), padded)[..., : alone.shape[-1]]
-        rounding = max(1e-4, 4 * torch.finfo(alone.dtype).eps)
-        return bool((other - alone).abs().max() <= rounding * alone.abs().max())
+        return self._differ_by_rounding(alone, other)
 
     def check_cut(self) -> None:
         """Raises SourceError unless the model, cut at its embeddings, is still the same model.

@@ -34,6 +34,7 @@ class HFSequenceClassifier(HFEncoder):
     """
 
     deletable = True
+    reads_first_row = True
 
     def __init__(
         self,

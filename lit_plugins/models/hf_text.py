@@ -26,6 +26,8 @@ class HFCausalLM(LanguageModel):
     The model is put into evaluation mode and its parameters are frozen.
     """
 
+    packages = ("torch", "transformers")
+
     def __init__(
         self, model: Any, tokenizer: Any, options: ModelOptions, description: str = "model"
     ):

@@ -65,6 +65,7 @@ class HFTokenClassifier(HFEncoder):
 
     task = TokenLabel
     fields = ("text",)
+    optional_fields = ("tokens",)
 
     def choices(self, output: Any, batch: EncoderBatch) -> torch.Tensor:
         """See HFEncoder."""

@@ -32,6 +32,7 @@ class HFZeroShotClassifier(HFEncoder):
     fields = ("text", "hypothesis")
     sample = ("One two, three.", "Four.")
     deletable = True
+    reads_first_row = True
 
     def __init__(
         self, model: Any, tokenizer: Any, options: ModelOptions, description: str = "model"
@@ -45,6 +46,8 @@ class HFZeroShotClassifier(HFEncoder):
                 "natural language inference; else leave task=zero-shot out."
             )
         self.contradiction = _find(self.labels, "contra")
+
+    optional_fields = ("candidate_labels", "hypothesis_template")
 
     @property
     def example_fields(self) -> tuple[str, ...]:

@@ -74,6 +74,11 @@ class KerasCausalLM(LanguageModel):
     itself stays as it was, but for its parameters, which are frozen.
     """
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """See LanguageModel."""
+        return ("keras", "keras-hub", self.backend.name)
+
     def __init__(
         self,
         model: Any,

@@ -44,6 +44,7 @@ class Kind:
             description)` -> LIT models by name.
         arguments: Further ones of `model`.
         sample: An example of what it reads.
+        layout: The layout of the page that shows it best.
 
     """
 
@@ -54,6 +55,7 @@ class Kind:
     model: str
     component: str
     sample: Mapping[str, Any]
+    layout: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, model: Any, tokenizer: Any, options: ModelOptions, description: str) -> Any:
@@ -65,6 +67,8 @@ class Kind:
     def is_of(self, model: Any) -> bool:
         """Whether one of our loaded models is of this kind."""
         fields = self.arguments.get("fields")
+        if self.auto is None:  # whatever generates text
+            return any(one.__name__ == "LanguageModel" for one in type(model).__mro__)
         names = {one.__name__ for one in type(model).__mro__}
         own = self.model.partition(":")[2] in names
         return own and (fields is None or fields == model.fields)
@@ -87,6 +91,7 @@ KINDS: dict[str, Kind] = {
             auto=None,
             model="hf_text:HFCausalLM",
             component="language_models:lit_models",
+            layout="prompt_left_right",
             sample={"prompt": "The capital of France is"},
         ),
         Kind(
@@ -97,6 +102,7 @@ KINDS: dict[str, Kind] = {
             auto=_CLASSIFIERS,
             component="classifiers:sequence_models",
             arguments={"fields": ("text",)},
+            layout="classification",
             sample={"text": "A slow start, but what an ending!"},
         ),
         Kind(
@@ -107,6 +113,7 @@ KINDS: dict[str, Kind] = {
             auto=_CLASSIFIERS,
             component="classifiers:sequence_models",
             arguments={"fields": ("text_a", "text_b")},
+            layout="pairs_and_answers",
             sample={"text_a": "Where is Paris?", "text_b": "Paris is the capital of France."},
         ),
         Kind(
@@ -116,6 +123,7 @@ KINDS: dict[str, Kind] = {
             heads=_CLASSIFIER,
             auto=_CLASSIFIERS,
             component="classifiers:zero_shot_models",
+            layout="classification",
             sample={"text": "The match ended in a draw.", "candidate_labels": ["sport", "music"]},
         ),
         Kind(
@@ -125,6 +133,7 @@ KINDS: dict[str, Kind] = {
             auto="AutoModelForTokenClassification",
             model="hf_tokens:HFTokenClassifier",
             component="taggers:token_models",
+            layout="tagging",
             sample={"text": "My name is Anna Miller and I live in Berlin."},
         ),
         Kind(
@@ -134,6 +143,7 @@ KINDS: dict[str, Kind] = {
             auto="AutoModelForQuestionAnswering",
             model="hf_answers:HFQuestionAnswerer",
             component="answerers:answer_models",
+            layout="pairs_and_answers",
             sample={"question": "Where does Ada live?", "context": "Ada lives in Oslo."},
         ),
     )
@@ -316,19 +326,26 @@ def open_model(spec: ModelSpec, profile: Profile | None = None) -> Any:
     return made
 
 
-def profile_of_loaded(model: Any, name: str) -> Profile:
+def task_of(model: Any) -> str:
+    """The task of one of our loaded models; empty if it is of none."""
+    return next((kind.task for kind in KINDS.values() if kind.is_of(model)), "")
+
+
+def profile_of_loaded(model: Any, name: str, options: ModelOptions | None = None) -> Profile:
     """What a model does that is loaded already: one of ours, or one of `transformers`.
+
+    `options` are for one of `transformers`; ours has its own.
 
     Raises SpecError if it does none of our tasks.
     """
     own = next((kind for kind in KINDS.values() if kind.is_of(model)), None)
     if own is None:
         config = model.config.to_dict() | {"architectures": [type(model).__name__]}
-        return profile(config, ModelOptions(), f"Model '{name}'")
+        return profile(config, options or ModelOptions(), f"Model '{name}'")
     if own.auto is None:
         return Profile(own.task, options=model.options)
-    options = model.options.model_copy(update={"task": own.task})
-    return profile(model.model.config.to_dict(), options, f"Model '{name}'")
+    own_options = model.options.model_copy(update={"task": own.task})
+    return profile(model.model.config.to_dict(), own_options, f"Model '{name}'")
 
 
 def _find(name: str) -> Callable[..., Any]:

@@ -105,6 +105,8 @@ class LanguageModel(abc.ABC):
     serialise predictions, and neither framework promises that a model may be used by two threads.
     """
 
+    packages: tuple[str, ...] | property = ()  # whose versions matter
+
     def __init__(
         self,
         backend: Backend,
