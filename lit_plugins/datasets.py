@@ -30,13 +30,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
 import pydantic
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import types as lit_types
 
-from lit_plugins import records, resources
+from lit_plugins import plugins, records, resources
 from lit_plugins.attribution.methods import METHODS
 from lit_plugins.errors import DataError, SpecError
 from lit_plugins.records import BadRecord, Example, is_encodable, names, show
@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from lit_nlp.app import DatasetLoadersMap
 
 EXTENSIONS = (".jsonl", ".txt", ".csv", ".tsv")
+
+# From a file's bytes to its records, each a mapping of JSON values.
+Reader = Callable[[IO[bytes]], Iterable[Mapping[str, Any]]]
+# Of further formats, by their extensions: plugins add to it.
+READERS: dict[str, Reader] = {}
 
 # Names that mean something else to LIT: the salience model's own input, and outputs of the models.
 # A task's own fields are none of these in its records, so `tokens` may be one.
@@ -318,8 +323,9 @@ def _meant(label: str, labels: Collection[str]) -> str:
 
 
 def samples() -> dict[str, Path]:
-    """Return the packaged sample sets by name."""
-    return {path.stem: path for path in sorted(resources.folder("datasets").glob("*.jsonl"))}
+    """Return the packaged sample sets, and those of plugins, by name."""
+    folders = (*plugins.DATASET_FOLDERS, resources.folder("datasets"))  # ours win
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.jsonl"))}
 
 
 def parse_dataset(text: str) -> DatasetSpec:
@@ -480,10 +486,15 @@ def _parse_query(query: str, text: str) -> dict[str, Any]:
     return values
 
 
+def extensions() -> tuple[str, ...]:
+    """Return what the name of a file of records ends in, `.gz` left out."""
+    return (*EXTENSIONS, *READERS)
+
+
 def _format_of(path: Path) -> str | None:
     """Return the extension that says the format, `.gz` left out, or None."""
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    return suffix if suffix in EXTENSIONS else None
+    return suffix if suffix in extensions() else None
 
 
 def _may_be_dataset(text: str) -> bool:
@@ -632,7 +643,7 @@ class _Collected:
         )
         for key, value in example.items():
             _check_name(key, task)
-            _check_characters(key, value)
+            check_characters(key, value)
         new_columns = [key for key in example if key not in self.columns]
         if len(self.columns) + len(new_columns) > _MAX_COLUMNS:
             raise BadRecord(
@@ -761,7 +772,7 @@ def _known_format(path: Path, shown: str) -> str:
     if kind is None:
         raise DataError(
             f"{shown}: unknown kind of file {path.suffix!r}; expected one of "
-            f"{', '.join(EXTENSIONS)}, or one of these with .gz behind it."
+            f"{', '.join(extensions())}, or one of these with .gz behind it."
         )
     return kind
 
@@ -832,6 +843,8 @@ def _records(
         codecs.BOM_UTF16_BE,
     ):
         raise _FileProblem("is UTF-16, expected UTF-8; convert it, or pass encoding=utf-16")
+    if kind in READERS:
+        return _foreign_records(READERS[kind], buffered, kind)
     # UTF-16 and the like know no surrogateescape: there a bad byte ends the reading.
     stream = io.TextIOWrapper(
         buffered, encoding=options.encoding, errors="surrogateescape", newline="\n"
@@ -842,6 +855,20 @@ def _records(
     if kind == ".txt":
         return _text_records(lines, records.TASKS[options.task] if options.task else None)
     return _csv_records(lines, "\t" if kind == ".tsv" else ",", options)
+
+
+def _foreign_records(read: Reader, file: IO[bytes], kind: str) -> Iterator[Record]:
+    """The records that a plugin's reader makes of a file."""
+    try:
+        for number, fields in enumerate(read(file), 1):
+            try:
+                yield Record(number, _as_json(fields))
+            except BadRecord as error:
+                yield _bad(number, str(error))
+    except _UNREADABLE:
+        raise
+    except Exception as error:  # whatever a stranger's code raises
+        raise _FileProblem(f"cannot be read by the reader of {kind}: {error!r}") from error
 
 
 def _text_records(lines: _Lines, task: records.RecordTask | None) -> Iterator[Record]:
@@ -955,7 +982,8 @@ def _csv_records(lines: _Lines, delimiter: str, options: DatasetOptions) -> Iter
 
 
 def _check_name(name: str, task: records.RecordTask) -> None:
-    if name.startswith("_") or (name in RESERVED and name not in task.fields):
+    reserved = name in RESERVED or name in METHODS
+    if name.startswith("_") or (reserved and name not in task.fields):
         raise BadRecord(f"{show(name)}: LIT uses this name itself; rename it (columns=OLD:NEW)")
     if not name.strip() or len(name) > _MAX_NAME or _UNSAFE_IN_NAMES.search(name):
         raise BadRecord(
@@ -964,7 +992,8 @@ def _check_name(name: str, task: records.RecordTask) -> None:
         )
 
 
-def _check_characters(name: str, value: Any) -> None:
+def check_characters(name: str, value: Any) -> None:
+    """Raise BadRecord for text that holds what is no character."""
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str) and "\0" in text:
             raise BadRecord(f"{name}: holds a NUL character; remove it")

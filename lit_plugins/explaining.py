@@ -16,7 +16,7 @@ from typing import Any, overload
 
 from tqdm.auto import tqdm
 
-from lit_plugins import sources
+from lit_plugins import plugins, sources
 from lit_plugins.attribution.explanation import Explanation, written
 from lit_plugins.components.loading import Loadable
 from lit_plugins.components.shared import Shared
@@ -48,6 +48,7 @@ def load(
     Raises LitPluginsError: the spec cannot be understood, or the model not found or loaded.
 
     """
+    plugins.load()
     if isinstance(model, ModelSpec):
         return _of_spec(model, tokenizer, name, options)
     if isinstance(model, str):

@@ -29,7 +29,7 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import ui_state
 from tqdm.auto import tqdm
 
-from lit_plugins import backends, datasets, explaining, resources, sources
+from lit_plugins import backends, datasets, explaining, plugins, resources, sources
 from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.components import language_models
 from lit_plugins.components.loading import Loadable
@@ -186,6 +186,7 @@ def widget(
 
     """
     _check_keywords(lit_kwargs)
+    plugins.load()
     wanted = _wanted_models(list(build.DEFAULT_MODELS[:1]) if models is None else models)
     profiles = {name: _profile(name, entry) for name, entry in wanted.items()}
     prompts = any(one.task == "text-generation" for one in profiles.values())
@@ -444,7 +445,7 @@ def _parsed(text: str) -> datasets.DatasetSpec:
         hint = did_you_mean(str(spec.path), _samples())
         raise SpecError(
             f"Unknown sample set {str(spec.path)!r}.{hint} Available: {_names(_samples())}; or "
-            f"a file ({', '.join(datasets.EXTENSIONS)})."
+            f"a file ({', '.join(datasets.extensions())})."
         )
     return spec
 

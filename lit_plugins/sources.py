@@ -33,17 +33,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lit_plugins import gguf, packaged, packaged_folders
 from lit_plugins.errors import SourceError, SpecError
+from lit_plugins.toml_file import did_you_mean
 
 FRAMEWORKS = ("hf", "keras")
 
-Task = Literal[
-    "text-generation",
-    "text-classification",
-    "pair-classification",
-    "zero-shot",
-    "token-classification",
-    "question-answering",
-]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 Aggregation = Literal["first", "max", "average"]
 Kind = Literal["packaged", "gguf", "folder", "hub", "preset"]
@@ -109,7 +102,7 @@ class ModelOptions(BaseModel):
     gradients: bool = False
     """Classifiers only: whether gradients at the tokens are returned, for LIT's HotFlip. Costs a
     backward pass a prediction."""
-    task: Task | None = None
+    task: str | None = None
     """hf only: what the model does. None: what its config says."""
     problem_type: ProblemType | None = None
     """Classifiers only: what their labels mean. None: what the config says."""
@@ -123,6 +116,15 @@ class ModelOptions(BaseModel):
     """token-classification only: which of a word's pieces gives its tag."""
     ignored_labels: tuple[str, ...] = ("O",)
     """token-classification only: tags that make no entity."""
+
+    @field_validator("task")
+    @classmethod
+    def _task(cls, value: str | None) -> str | None:
+        from lit_plugins.models.kinds import KINDS  # which needs this module
+
+        if value is not None and value not in KINDS:
+            raise ValueError(f"is no task.{did_you_mean(value, KINDS)} Tasks: {', '.join(KINDS)}")
+        return value
 
     @field_validator("chat", mode="before")
     @classmethod

@@ -21,8 +21,8 @@ class Method:
     Attributes:
         name: What users type.
         title: What users read.
-        run: `module:function` in this package, `(Case, Options) -> Scores`; imported on first use,
-            because some need Captum.
+        run: A function `(Case, Options) -> Scores`, or `module:function` in this package, which
+            is imported on first use, because some need Captum.
         signed: Whether a negative score means "against the target". Unsigned scores say only how
             much, not in which direction.
         additive: Whether the scores should sum to score(input) - score(baseline).
@@ -42,7 +42,7 @@ class Method:
 
     name: str
     title: str
-    run: str
+    run: str | Callable[..., Any]
     signed: bool
     units: str
     description: str
@@ -57,6 +57,8 @@ class Method:
 
     def function(self) -> Callable[..., Any]:
         """What `run` names."""
+        if not isinstance(self.run, str):
+            return self.run
         module, _, name = self.run.partition(":")
         found = importlib.import_module(f"lit_plugins.attribution.{module}")
         return getattr(found, name)

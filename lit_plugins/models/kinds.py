@@ -38,11 +38,15 @@ class Kind:
         task: As in the option `task`.
         heads: How the names of its model classes end, in checkpoints' configs.
         what: Such a model, in words.
-        auto: The class of `transformers` that loads it. None: `language_models.open_model` does.
-        model: `module:class` in `lit_plugins.models`, made of a loaded model and its tokenizer.
-        component: `module:function` in `lit_plugins.components`, `(name, loaded, profile,
-            description)` -> LIT models by name.
+        auto: The class of `transformers` that loads it; None where `open` does all.
+        model: A class, or `module:class` in `lit_plugins.models`, made of a loaded model and its
+            tokenizer.
+        component: A function, or `module:function` in `lit_plugins.components`, `(name, loaded,
+            profile, description)` -> LIT models by name.
         arguments: Further ones of `model`.
+        open: A function, or `module:function` in `lit_plugins.components`, from a ModelSpec to the
+            loaded model, for what no class of `transformers` loads.
+        base: Name of a class that all such models are of, if that is not `model`.
         sample: An example of what it reads.
         layout: The layout of the page that shows it best.
 
@@ -52,30 +56,31 @@ class Kind:
     heads: tuple[str, ...]
     what: str
     auto: str | None
-    model: str
-    component: str
+    model: str | Callable[..., Any]
+    component: str | Callable[..., Any]
     sample: Mapping[str, Any]
     layout: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    open: str | Callable[..., Any] | None = None
+    base: str = ""
 
     def make(self, model: Any, tokenizer: Any, options: ModelOptions, description: str) -> Any:
         """Our model of a loaded `transformers` model and its tokenizer."""
-        return _find(f"models.{self.model}")(
-            model, tokenizer, options, description, **self.arguments
-        )
+        made = _find("models", self.model)
+        return made(model, tokenizer, options, description, **self.arguments)
 
     def is_of(self, model: Any) -> bool:
         """Whether one of our loaded models is of this kind."""
         fields = self.arguments.get("fields")
-        if self.auto is None:  # whatever generates text
-            return any(one.__name__ == "LanguageModel" for one in type(model).__mro__)
         names = {one.__name__ for one in type(model).__mro__}
-        own = self.model.partition(":")[2] in names
+        wanted = self.model if isinstance(self.model, str) else self.model.__name__
+        own = (self.base or wanted.rpartition(":")[2]) in names
         return own and (fields is None or fields == model.fields)
 
     def lit_models(self, name: str, loaded: Any, profile: Profile, description: str) -> dict:
         """The LIT models of a model that `loaded.get()` gives, by name."""
-        return _find(f"components.{self.component}")(name, loaded, profile, description)
+        made = _find("components", self.component)
+        return made(name, loaded, profile, description)
 
 
 _CLASSIFIER = ("ForSequenceClassification",)
@@ -89,7 +94,9 @@ KINDS: dict[str, Kind] = {
             heads=("ForCausalLM", "LMHeadModel"),
             what="causal language model",
             auto=None,
+            open="language_models:open_model",
             model="hf_text:HFCausalLM",
+            base="LanguageModel",
             component="language_models:lit_models",
             layout="prompt_left_right",
             sample={"prompt": "The capital of France is"},
@@ -308,8 +315,8 @@ def open_model(spec: ModelSpec, profile: Profile | None = None) -> Any:
     """Fetches and loads the model of a specification. Raises LitPluginsError."""
     profile = profile or profile_of(spec)
     kind = profile.kind
-    if kind.auto is None:
-        return _find("components.language_models:open_model")(spec)
+    if kind.open is not None:
+        return _find("components", kind.open)(spec)
     import transformers
 
     from lit_plugins.models import hf_loading
@@ -319,7 +326,7 @@ def open_model(spec: ModelSpec, profile: Profile | None = None) -> Any:
     config = hf_loading.config_of(path, spec.options, description).to_dict()
     # Once more, for of a hub's model it may not have been known before.
     _task(config, profile.task, f"Model '{spec.name}'")
-    auto = getattr(transformers, kind.auto)
+    auto = getattr(transformers, str(kind.auto))
     model, tokenizer = hf_loading.load(auto, path, spec.options, description, kind.what)
     made = kind.make(model, tokenizer, profile.options, description)
     profile.check(made, spec.name)
@@ -342,12 +349,15 @@ def profile_of_loaded(model: Any, name: str, options: ModelOptions | None = None
     if own is None:
         config = model.config.to_dict() | {"architectures": [type(model).__name__]}
         return profile(config, options or ModelOptions(), f"Model '{name}'")
-    if own.auto is None:
+    if own.open is not None:
         return Profile(own.task, options=model.options)
     own_options = model.options.model_copy(update={"task": own.task})
     return profile(model.model.config.to_dict(), own_options, f"Model '{name}'")
 
 
-def _find(name: str) -> Callable[..., Any]:
+def _find(package: str, name: str | Callable[..., Any]) -> Callable[..., Any]:
+    """What a row names, in one of our packages; a plugin's row has the thing itself."""
+    if not isinstance(name, str):
+        return name
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(f"lit_plugins.{module}"), attribute)
+    return getattr(importlib.import_module(f"lit_plugins.{package}.{module}"), attribute)

@@ -14,7 +14,7 @@ from lit_nlp.api import layout as lit_layout
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_plugins import datasets, layouts, sources
+from lit_plugins import datasets, layouts, plugins, sources
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import ConfigError, SpecError
 from lit_plugins.models import kinds
@@ -72,13 +72,14 @@ def page_layouts(
     default: str,
     more: Mapping[str, lit_layout.LitCanonicalLayout] | None = None,
 ) -> dict[str, lit_layout.LitCanonicalLayout]:
-    """Return LIT's layouts, those of the folders, and `more`, by name.
+    """Return LIT's layouts, those of plugins and of the folders, and `more`, by name.
 
     Raises:
         ConfigError: A file is invalid, or none of them is called `default`.
 
     """
-    found = lit_layout.DEFAULT_LAYOUTS | layouts.load(folders) | dict(more or {})
+    found = lit_layout.DEFAULT_LAYOUTS | layouts.load([*plugins.LAYOUT_FOLDERS, *folders])
+    found |= dict(more or {})
     if default not in found:
         hint = did_you_mean(default, found)
         raise ConfigError(f"Unknown layout {default!r}.{hint} Available: {', '.join(found)}.")

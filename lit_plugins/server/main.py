@@ -23,7 +23,7 @@ from absl import flags
 from absl import logging as absl_logging
 from lit_nlp import server_flags
 
-from lit_plugins import datasets, layouts, resources, sources
+from lit_plugins import datasets, layouts, plugins, resources, sources
 from lit_plugins.backends import KERAS_BACKENDS
 from lit_plugins.components.loading import start_all
 from lit_plugins.components.shared import Explainable, Wanted
@@ -53,10 +53,10 @@ _LIT_DEFAULTS = {"server_type": "lit_plugins", **build.LIT_DEFAULTS}
 _log = logging.getLogger(__name__)
 
 
-def run() -> NoReturn:
+def run(argv: Sequence[str] | None = None) -> NoReturn:
     """Run `main` as a program: end the process with its exit code."""
     try:
-        code = main()
+        code = main(argv)
     except BaseException:  # a defect of ours, which must not leave a process hanging either
         with contextlib.suppress(OSError):
             traceback.print_exc()
@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
+    plugins.load()
     values = _define_flags()
     for argument in argv:
         if argument in ("--helpfull", "-helpfull"):
