@@ -1,6 +1,6 @@
-"""`python -m lit_plugins` is `python launch.py`."""
+"""`python -m lit_plugins` is `lit-plugins`."""
 
-from lit_plugins.server.main import run
+from lit_plugins.cli.main import run
 
 if __name__ == "__main__":
     run()

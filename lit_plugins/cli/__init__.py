@@ -1,0 +1,1 @@
+"""The command line: `lit-plugins COMMAND`. Its help imports nothing but click."""
