@@ -359,6 +359,8 @@ def _plain(output: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]
             return {label: float(p) for label, p in zip(kind.vocab or (), one, strict=True)}
         if isinstance(kind, lit_types.SparseMultilabelPreds):
             return {label: float(p) for label, p in one}
+        if isinstance(one, dtypes.SpanLabel):
+            return {"start": one.start, "end": one.end, "label": one.label}
         if isinstance(one, dtypes.AnnotationCluster):
             spans = [{"start": s.start, "end": s.end, "text": s.label} for s in one.spans]
             return {"label": one.label, "score": one.score, "spans": spans}

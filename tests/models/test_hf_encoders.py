@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 import transformers
 from encoders import SENTENCE, answerer, bert, classifier, tagger, tokenizer, zero_shot
 
+from lit_plugins.attribution.text_explainer import Ask, TextExplainer
 from lit_plugins.errors import InputError, SourceError, SpecError
 from lit_plugins.models.encoded import NO_FIELD, Encoded, Inquiry, token_offsets
 from lit_plugins.models.hf_sequence import HFSequenceClassifier
@@ -530,3 +533,39 @@ def test_a_text_without_some_tokens():
     assert left.pieces == ("[CLS]", "ada", " oslo", "[SEP]")
     assert isinstance(left, Encoded)
     assert len(left.ids) == len(left.types) == len(left.words) == 4
+
+
+# Rows that no head reads.
+
+
+def test_the_last_layer_computes_the_first_row_alone():
+    model = classifier()
+    assert model._behind is model.model.bert.encoder.layer[-1].attention.output
+    rows = []
+    last = model.model.bert.encoder.layer[-1].intermediate
+    handle = last.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape[1]))
+    explainer = TextExplainer(model)
+    texts = [Ask("what a dog"), Ask("a cat is a cat is what")]
+    options = {"output": "logit", "method": "integrated_gradients", "steps": 5}
+    quick = explainer.explain_all(texts, **options)
+    assert set(rows) == {1}
+    model._behind = None
+    whole = TextExplainer(model).explain_all(texts, **options)
+    assert max(rows) > 1
+    handle.remove()
+    for one, other in zip(quick, whole, strict=True):
+        assert one.scores == pytest.approx(other.scores, rel=1e-4, abs=1e-6)
+        assert one.value == pytest.approx(other.value, rel=1e-5)
+
+
+def test_heads_that_read_other_rows_get_them():
+    class Mean(torch.nn.Module):
+        def forward(self, hidden):
+            return torch.tanh(hidden.mean(1))
+
+    module = copy.deepcopy(bert("SequenceClassification"))
+    module.bert.pooler = Mean()
+    model = HFSequenceClassifier(module, tokenizer(), ModelOptions(), "tiny")
+    assert model._behind is None
+    assert tagger()._behind is None
+    assert answerer()._behind is None
