@@ -145,9 +145,8 @@ class Journal:
         found = None if self._restart else self._read()
         if found is not None and found[0].finishing:
             self.done = found[0]
-            if not self._partial.exists():
-                return  # nothing is left to do but to tidy up
-        elif self.out.exists() and not self._force:
+            return  # nothing is left to do but to give the files their names
+        if self.out.exists() and not self._force:
             raise SpecError(
                 f"{self.out} exists already. Name another file, or replace it with --force."
             )

@@ -183,7 +183,8 @@ def source_of(
     if text is None:
         if sys.stdin is None or sys.stdin.isatty():
             raise SpecError(
-                f"Nothing to read. Name a file ({', '.join(datasets.extensions())}, .parquet), a sample set such as "
+                "Nothing to read. Name a file ("
+                f"{', '.join(datasets.extensions())}, .parquet), a sample set such as "
                 "movie_reviews, or - for lines of JSON on standard input."
             )
         text = STDIN
