@@ -38,15 +38,18 @@ DARK = Ink(paper="#15171c", text="#d6d6d6", line="#7d7d7d", present="#6db7f2", a
 
 
 def beeswarm(
-    rows: Sequence[Mapping[str, float]], words: Sequence[str], label: str, ink: Ink = LIGHT
-) -> bytes:
-    """A PNG of `shap.plots.beeswarm`: words from top to bottom as given, a dot for each row.
+    rows: Sequence[Mapping[str, float]],
+    words: Sequence[str],
+    label: str,
+    inks: Sequence[Ink] = (LIGHT, DARK),
+) -> list[bytes]:
+    """PNGs of `shap.plots.beeswarm`: words from top to bottom as given, a dot for each row.
 
     Args:
         rows: Of each text, the score of each of its words.
         words: ROWS at most.
         label: Of the axis.
-        ink: Colours.
+        inks: Colours of each picture; they differ in nothing else.
 
     A word that a text does not have is a pale dot at zero. The same input gives the same bytes.
     Raises LitPluginsError if shap or matplotlib is not installed.
@@ -62,28 +65,20 @@ def beeswarm(
             {
                 "text.parse_math": False,
                 "font.family": ["DejaVu Sans"],
-                "axes.facecolor": ink.paper,
-                "figure.facecolor": ink.paper,
             }
         ):
             figure = manager_of(figures)
             try:
-                return _drawn(shap, figure, values, present, words, label, ink)
+                axes = _drawn(shap, values, present, words, label)
+                return [_painted(figure, axes, ink) for ink in inks]
             finally:
                 figures.destroy(figure.canvas.manager)
 
 
 def _drawn(
-    shap: Any,
-    figure: Any,
-    values: np.ndarray,
-    present: np.ndarray,
-    words: Sequence[str],
-    label: str,
-    ink: Ink,
-) -> bytes:
-    from matplotlib.colors import ListedColormap
-
+    shap: Any, values: np.ndarray, present: np.ndarray, words: Sequence[str], label: str
+) -> Any:
+    """The axes of shap's plot, in the current figure."""
     explained = shap.Explanation(
         values, data=present, feature_names=[_short(word) for word in words]
     )
@@ -91,27 +86,36 @@ def _drawn(
         explained,
         max_display=len(words),
         order=np.arange(len(words)),
-        color=ListedColormap([ink.present]),
-        axis_color=ink.text,
         color_bar=False,
         plot_size=(6.4, 0.36 * len(words) + 1.0),
         s=13,
         show=False,
     )
+    axes.set_xlabel(label, fontsize=11)
+    axes.tick_params(axis="y", labelsize=11.5)
+    axes.tick_params(axis="x", labelsize=10)
+    return axes
+
+
+def _painted(figure: Any, axes: Any, ink: Ink) -> bytes:
+    from matplotlib.colors import ListedColormap
+
+    figure.set_facecolor(ink.paper)
+    axes.set_facecolor(ink.paper)
     for dots in axes.collections:
         # shap paints what has no feature value, here absent words, in its own grey.
         if dots.get_array() is None:
             dots.set_facecolor(ink.absent)
             dots.set_zorder(2)
         else:
+            dots.set_cmap(ListedColormap([ink.present]))
             dots.set_clim(0, 1)  # shap's own limits are no numbers where some are missing
     for line in axes.get_lines():
         line.set_color(ink.line)
         line.set_alpha(0.6)
-    axes.set_xlabel(label, fontsize=11, color=ink.text)
     axes.spines["bottom"].set_color(ink.line)
-    axes.tick_params(axis="y", labelsize=11.5)
-    axes.tick_params(axis="x", labelsize=10)
+    axes.xaxis.label.set_color(ink.text)
+    axes.tick_params(color=ink.line, labelcolor=ink.text)
     with io.BytesIO() as target:
         figure.savefig(
             target,

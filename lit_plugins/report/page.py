@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TOP = 10  # words for, and against
 MOST_CLASSES = 12
+MOST_SWARMS = 24  # some tenths of a second, and 50 kB, each
 MOST_LABELS = 12  # rows and columns of the table of answers
 MOST_SPECIAL = 6
 MOST_RUNS_ONE_BY_ONE = 4
@@ -200,16 +201,14 @@ def _versions(runs: Sequence[Run]) -> list[str]:
 
 def _classes(report: Report) -> Iterator[dict[str, Any]]:
     """The largest classes, each with a card of every run that has it."""
+    room = MOST_SWARMS if report.beeswarms else 0
     for place, name in enumerate(_class_names(report.runs)[:MOST_CLASSES]):
         having = [run for run in report.runs if name in run.classes]
-        yield {
-            "name": name,
-            "anchor": f"class-{place}",
-            "cards": [
-                _card(report, run, run.classes[name], name, f"{place}-{run.number}")
-                for run in having
-            ],
-        }
+        cards = []
+        for run in having:
+            cards.append(_card(report, run, run.classes[name], name, room > 0))
+            room -= cards[-1]["swarm"] is not None
+        yield {"name": name, "anchor": f"class-{place}", "cards": cards}
 
 
 def _class_names(runs: Iterable[Run]) -> list[str]:
@@ -224,14 +223,13 @@ def _classes_left_out(runs: Sequence[Run]) -> list[str]:
     return [cut(name, 60) for name in _class_names(runs)[MOST_CLASSES:]]
 
 
-def _card(report: Report, run: Run, tally: ClassTally, name: str, anchor: str) -> dict[str, Any]:
+def _card(report: Report, run: Run, tally: ClassTally, name: str, draw: bool) -> dict[str, Any]:
     minimum = report.minimum_of(tally.cases)
     directions = [("for", 1), ("against", -1)] if run.signed else [("much", 1)]
     chosen = {direction: tally.influential(minimum, TOP, sign) for direction, sign in directions}
     largest = max((abs(word.mean) for rows in chosen.values() for _, word in rows), default=0.0)
     return {
         "label": run.label,
-        "anchor": anchor,
         "units": run.units,
         "signed": run.signed,
         "cases": tally.cases,
@@ -249,7 +247,7 @@ def _card(report: Report, run: Run, tally: ClassTally, name: str, anchor: str) -
             }
             for direction, rows in chosen.items()
         ],
-        "swarm": _swarm(run, tally, name, minimum) if report.beeswarms else None,
+        "swarm": _swarm(run, tally, name, minimum) if draw else None,
     }
 
 
@@ -279,8 +277,7 @@ def _swarm(run: Run, tally: ClassTally, name: str, minimum: int) -> dict[str, An
         for row in tally.sampled
     ]
     light, dark = (
-        base64.b64encode(beeswarm.beeswarm(rows, shown, label, ink)).decode()
-        for ink in (beeswarm.LIGHT, beeswarm.DARK)
+        base64.b64encode(picture).decode() for picture in beeswarm.beeswarm(rows, shown, label)
     )
     means = []
     for word in words:

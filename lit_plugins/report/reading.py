@@ -250,6 +250,8 @@ def _peeled(text: str, spans: Sequence[tuple[int, int]], first: int, last: int) 
     """The word of some pieces; pieces of punctuation around it are words of their own."""
     if first == last:
         return []
+    if last - first == 1:
+        return [_word(text, *spans[first], first, last)]
 
     def is_wordy(number: int) -> bool:
         return any(char.isalnum() for char in text[slice(*spans[number])])
