@@ -313,6 +313,7 @@ def _config_of(spec: ModelSpec) -> Mapping[str, Any] | None:
 
 def open_model(spec: ModelSpec, profile: Profile | None = None) -> Any:
     """Fetches and loads the model of a specification. Raises LitPluginsError."""
+    _find("components", "language_models:require")(spec.framework)
     profile = profile or profile_of(spec)
     kind = profile.kind
     if kind.open is not None:
