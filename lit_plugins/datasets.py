@@ -95,7 +95,7 @@ class DatasetOptions(pydantic.BaseModel):
     max_examples: int = pydantic.Field(default=1000, ge=1)
     max_bytes: int = pydantic.Field(default=64 * 2**20, ge=1)
     max_line: int = pydantic.Field(default=2**20, ge=1)
-    encoding: str = "utf-8"
+    encoding: str = pydantic.Field(default="utf-8", validate_default=True)
     task: str | None = None
     columns: dict[str, str] = pydantic.Field(default_factory=dict)
     labels: dict[str, str] = pydantic.Field(default_factory=dict)

@@ -705,6 +705,13 @@ def test_stream_gives_every_record_in_its_turn(tmp_path):
     assert "longer than 50" in problems[4]
 
 
+def test_a_byte_order_mark_is_fine_whoever_reads(tmp_path):
+    path = write(tmp_path, b'\xef\xbb\xbf{"prompt": "x"}\n')
+    spec = datasets.parse_dataset(f"a={path}")
+    assert spec.load().examples == [{"prompt": "x"}]
+    assert [one.fields for one in datasets.stream(path, spec.options)] == [{"prompt": "x"}]
+
+
 def test_stream_is_lazy_and_reads_open_files():
     class Endless(io.RawIOBase):
         def readable(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,8 +136,7 @@ def _preparing(
         from lit_plugins.attribution import exchange
 
         explainer = lit_plugins.load(spec)
-        explainer.explain_all([], **asked)  # raises what is wrong with method and options
-        _check_cost(explainer, examples, asked)
+        _check(explainer._engine, explainer.task, examples, asked)
 
         def compute(examples: Sequence[Mapping[str, Any]], progress: Progress) -> list[Result]:
             _forget(explainer)
@@ -148,26 +148,30 @@ def _preparing(
     return prepare
 
 
-def _check_cost(
-    explainer: Any, examples: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]
+def _check(
+    engine: Any, task: str, examples: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]
 ) -> None:
-    """Raise InputError if the first record alone would take longer than the model's limit.
+    """Raise InputError for what is wrong with method and options, whatever the record.
 
-    From then on there is none: it depends on how busy the machine is, and a run must not.
+    Also if the first record alone would take longer than the model's limit. From then on there is
+    none: it depends on how busy the machine is, and what a run makes must not.
     """
     from lit_plugins.attribution.cost import in_words
     from lit_plugins.errors import InputError
 
-    engine = explainer._engine
     options = {key: value for key, value in asked.items() if value is not None}
     target, span = options.pop("target", None), options.pop("span", None)
     options |= {new: options.pop(old) for old, new in _ENGINE.items() if old in options}
     if "pattern" in options:
         options.pop("segment", None)
+    method = options.pop("method", sys.modules[type(engine).__module__].DEFAULT_METHOD)
+    engine._method(method, options)
     for example in examples:
-        one = example["prompt"] if explainer.task == "text-generation" else example
+        one = example["prompt"] if task == "text-generation" else example
         try:
-            cost = engine.estimate(one, example.get("target") or target, span, **options)
+            cost = engine.estimate(
+                one, example.get("target") or target, span, method=method, **options
+            )
         except InputError:
             continue  # is found out, and said, in its turn
         if cost.seconds > engine.limit_seconds:

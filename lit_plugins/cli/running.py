@@ -67,6 +67,8 @@ class Run:
 
     def go(self) -> int:
         """Do it, or the rest of it. Returns the exit code; raises LitPluginsError."""
+        if self.quiet and self.spec.framework == "hf":
+            _hush()
         if self.out is None:
             return self._to_stdout()
         return self._to_file(self.out)
@@ -78,7 +80,7 @@ class Run:
         stdin = path is None
         seen = digest = count = None
         if path is not None:
-            seen, digest, count = _look(path), self.source.digest(), self.source.count()
+            seen, count, digest = _look(path), self.source.count(), self.source.digest()
             if out.exists() and path.samefile(out):
                 raise SpecError(f"{out} is the input itself. Name another file.")
             writing.check_count(out, count)
@@ -156,7 +158,8 @@ class Run:
                 if readable := [item for item in items if item.problem is None]:
                     first = compute is None
                     compute = compute or self.prepare([item.fields for item in readable])
-                    bar = bar or stack.enter_context(self._bar(count, items[0].number - 1))
+                    if bar is None:
+                        bar = stack.enter_context(self._bar(count, items[0].number - 1))
                     found = dict(_attempt(readable, compute, _progress(bar, len(readable))))
                     if first and not skip and len(items) == CHUNK:
                         _check_any(found)
@@ -275,6 +278,13 @@ def _fingerprint(spec: ModelSpec) -> list[list[Any]] | None:
     except OSError as error:
         raise SourceError(f"{place}: cannot be read: {error.strerror or error}.") from None
     return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in found]
+
+
+def _hush() -> None:
+    """No progress of loading either."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _look(path: Path) -> tuple[int, int] | None:
