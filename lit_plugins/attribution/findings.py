@@ -101,6 +101,11 @@ def _error(method: Method, options: Options, error: float) -> str:
         f"The scores do not sum to what they explain: the error is {error:.0%} of the difference "
         "between input and baseline. "
     )
+    if method.name == "integrated_gradients" and options.steps == "auto" and options.each:
+        return text + (
+            "That is the worst of the targets; steps=auto sees to that of all together. Explain "
+            "this target alone, or lower tolerance."
+        )
     if method.name == "integrated_gradients":
         return text + (
             "Too few steps, or a path on which the model jumps (next to a zero baseline, models "

@@ -9,7 +9,9 @@ import pytest
 import torch
 from encoders import SENTENCE, answerer, classifier, tagger, tokenizer, zero_shot
 
+from lit_plugins.attribution import findings, methods
 from lit_plugins.attribution.methods import METHODS
+from lit_plugins.attribution.options import Options
 from lit_plugins.attribution.text_explainer import Ask, TextExplainer
 from lit_plugins.errors import Cancelled, InputError
 
@@ -432,3 +434,20 @@ def test_several_threads():
     for number, scores in made.items():
         np.testing.assert_allclose(scores, expected[number % 3], rtol=1e-4, atol=1e-6)
     assert len(made) == 9
+
+
+def test_what_the_worst_of_several_targets_misses_is_said():
+    """steps=auto bounds the error of all targets together, and says so where one is worse."""
+    options = Options(steps="auto", each=True, tolerance=0.01, max_steps=99)
+    row = methods.find("integrated_gradients")
+    scores = np.array([[1.0, 1.0], [0.1, 0.0]])
+    value, base = np.array([2.0, 0.12]), np.zeros(2)
+    error = findings.convergence_error(row, scores, value, base)
+    assert error == pytest.approx(0.02 / 0.12)
+    [said] = findings.warnings(row, options, scores, value, base, error)
+    assert "the error is 17%" in said
+    assert "worst of the targets" in said
+    assert "Take steps=auto" not in said
+    alone = options.model_copy(update={"each": False, "steps": 3})
+    [said] = findings.warnings(row, alone, scores, value, base, error)
+    assert "Take steps=auto" in said
