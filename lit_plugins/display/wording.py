@@ -109,7 +109,7 @@ def value(explanation: Explanation, amount: float) -> str:
     if options.output == "prob":
         return percent(amount) if 0 <= amount <= 1 else number(amount)
     units = "nats" if options.output == "logprob" else "logits"
-    alone = options.foil is None and not options.runner_up
+    alone = explanation.foil is None and not options.runner_up
     if options.output == "logprob" and alone and amount <= 0:
         return f"{number(amount)} {units} (probability{_UNBROKEN}{percent(math.exp(amount))})"
     return f"{number(amount)} {units}"
