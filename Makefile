@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check benchmark lock clean
+.PHONY: serve test check docs benchmark lock clean
 
 serve: $(VENV)/.demo
 	$(BIN)/python launch.py $(ARGS)
@@ -14,10 +14,14 @@ test: $(VENV)/.dev
 	sh tests/install_chromium.sh
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The documentation as a site, in build/site; whatever is wrong with it is an error.
+docs: $(VENV)/.dev
+	$(BIN)/python tests/helpers/build_site.py
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
+import inspect
+import itertools
 import json
 import re
 import subprocess
@@ -10,12 +13,13 @@ import sys
 import textwrap
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
 
 from lit_plugins import packaged, sources
+from lit_plugins.attribution import exchange
 from lit_plugins.attribution.cost import Size
 from lit_plugins.attribution.methods import METHODS, Method
 from lit_plugins.attribution.options import Options, resolve
@@ -70,6 +74,8 @@ def anchors(text: str) -> set[str]:
         slug = re.sub(r"[^\w\- ]", "", heading).replace(" ", "-")
         number = next(n for n in range(1000) if (f"{slug}-{n}" if n else slug) not in found)
         found.add(f"{slug}-{number}" if number else slug)
+    # `::: NAME` is where the site has the docstring of NAME.
+    found |= set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
     return found | set(re.findall(r"<a (?:id|name)=\"([^\"]+)\"", text))
 
 
@@ -173,6 +179,8 @@ def test_packaged_models_exist(name):
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_model_specs_parse(name):
     for line in read(name).splitlines():
+        if _OTHERS.match(line):
+            continue
         for quoted, bare in re.findall(r"--models[= ](?:'([^']+)'|([^\s'\"`]+))", line):
             for spec in sources.split_models(quoted or bare):
                 if "NAME" not in spec and "…" not in spec:
@@ -201,9 +209,6 @@ def test_readme_of_a_folder_names_every_file(folder, pattern):
 
 # What a method answers is its description, but for the source, which is a year's parenthesis.
 _SOURCE = re.compile(r" \(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
-_METHODS = re.compile(
-    r"(?<=<!-- methods: written by `python tests/test_docs.py` -->\n).*?(?=<!--)", re.S
-)
 _TOKENS, _WORDS, _SENTENCES = 200, 150, 12  # of the prompt whose passes the table counts
 
 
@@ -230,11 +235,82 @@ def _passes(method: Method) -> str:
     return f"{most}{passes.forward:g} + {passes.backward:g}"
 
 
-def test_table_of_methods():
+def _json_type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(map(_json_type, schema["anyOf"]))
+    if schema.get("type") == "array":
+        return f"{_json_type(schema['items'])}[]"
+    return str(schema.get("const", schema.get("type", "object")))
+
+
+def fields_table() -> str:
+    """The fields of an explanation's JSON, as the class that reads it has them."""
+    [record] = [
+        part
+        for part in ast.parse(inspect.getsource(exchange)).body
+        if isinstance(part, ast.ClassDef) and part.name == "Record"
+    ]
+    texts = {
+        field.target.id: ast.literal_eval(text.value)
+        for field, text in itertools.pairwise(record.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+    }
+    schema = exchange.Record.model_json_schema()
+    lines = ["| Field | Type | Required | What it is |", "| --- " * 4 + "|"]
+    for name, field in schema["properties"].items():
+        required = name in schema["required"] or name == "lit_plugins_explanation"
+        means = texts[name].replace("|", r"\|")
+        lines.append(
+            f"| `{name}` | `{_json_type(field)}` | {'yes' if required else 'no'} | {means} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def home() -> str:
+    """The site's first page: README, as seen from docs/."""
+    text = read("README.md")
+    text = text.replace(" [Contributing](CONTRIBUTING.md) · [Changes](CHANGELOG.md)", "")
+    text = re.sub(r"\]\((?![a-z]+:)(?!docs/)[^)]*\)", "]()", text)
+    text = re.sub(r"(?<!!)\[([^\]]*)\]\(\)", r"\1", text)
+    return text.replace("](docs/", "](").replace("# lit-plugins\n", f"{_HOME}# lit-plugins\n", 1)
+
+
+_HOME = "<!-- Written by `python tests/test_docs.py` from README.md. -->\n\n"
+# By its name in the comment in front: the table, and the page where it is.
+WRITTEN = {
+    "methods": ("docs/methods.md", methods_table),
+    "fields": ("docs/explanation-json.md", fields_table),
+}
+
+
+def _written(name: str) -> re.Pattern[str]:
+    start = re.escape(f"<!-- {name}: written by `python tests/test_docs.py` -->\n")
+    return re.compile(f"(?<={start}).*?(?=<!--)", re.S)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_table(name):
     """`python tests/test_docs.py` writes it."""
-    found = _METHODS.search(read("docs/explanations.md"))
+    page, table = WRITTEN[name]
+    found = _written(name).search(read(page))
     assert found
-    assert found[0] == methods_table()
+    assert found[0] == table()
+
+
+def test_home():
+    """`python tests/test_docs.py` writes it."""
+    assert read("docs/index.md") == home()
+
+
+def test_example_of_json_is_one():
+    [example] = [
+        block for block in blocks(read("docs/explanation-json.md")) if block.language == "json"
+    ]
+    found = json.loads(example.text)
+    assert list(found) == list(exchange.Record.model_fields)
+    assert exchange.record(exchange.from_record(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -297,5 +373,7 @@ def test_every_document_is_looked_at():
 
 
 if __name__ == "__main__":
-    page = ROOT / "docs" / "explanations.md"
-    page.write_text(_METHODS.sub(lambda _: methods_table(), page.read_text("utf-8")), "utf-8")
+    for kind, (name, table) in WRITTEN.items():
+        made = _written(kind).sub(lambda _, table=table: table(), read(name))
+        (ROOT / name).write_text(made, "utf-8")
+    (ROOT / "docs" / "index.md").write_text(home(), "utf-8")

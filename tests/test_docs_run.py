@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 import shlex
 import socket
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def _fenced(language: str) -> list[str]:
@@ -61,32 +63,164 @@ def test_checks_out(line):
         assert re.search(rf"^{name} +model +ok", ran.stdout, re.MULTILINE)
 
 
-@pytest.mark.packaged
-def test_python_explains():
-    [code] = [code for code in PYTHON if 'explainer.explain("What is' in code]
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "The▁capital▁of▁France▁is▁Paris." in ran.stdout
-    assert re.search(r"log-probability of the answer, in nats: -\d", ran.stdout)
-    assert " France" in ran.stdout
-
-
-def _session(page: str) -> str:
-    """What all blocks of a page print, in their order, in one process."""
+def _blocks(page: str) -> list[tuple[str, str]]:
+    """Language and text of a page's blocks of code."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == text.count("```python")
+    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def _session(page: str, folder: Path = ROOT) -> str:
+    """What all blocks of Python of a page print, in their order, in one process."""
+    code = [text for language, text in _blocks(page) if language == "python"]
+    assert len(code) == (ROOT / "docs" / page).read_text(encoding="utf-8").count("```python")
     ran = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)],
-        cwd=ROOT,
+        [sys.executable, "-c", "\n".join(code)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
+
+
+@pytest.mark.packaged
+def test_python(tmp_path):
+    printed = _session("python.md", tmp_path)
+    assert PYTHON[0] == next(
+        text for language, text in _blocks("python.md") if language == "python"
+    )
+    shown = next(text for kind, text in _blocks("python.md") if kind == "text")
+    first, *_ = lines = printed.splitlines()
+    assert _rounded(first) == _rounded(shown.strip())
+    assert any(re.match(r"NEGATIVE \[\(' wonderful\.', 3\.", line) for line in lines)
+    assert "('question', 'context')" in lines
+    assert "Oslo" in lines
+    assert sum("('NEGATIVE',)" in line or "('POSITIVE',)" in line for line in lines) == 3
+    assert re.search(r"' wonderful\.' -?\d", printed)
+    assert re.search(r"'\[SEP\]' None", printed)
+    assert re.search(r"^Unknown method 'ig'", lines[-1])
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+    assert "wonderful" in (tmp_path / "why.html").read_text("utf-8")
+
+
+def _rounded(text: str) -> str:
+    """With two digits after the point: the third depends on the machine."""
+    return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.2f}", text)
+
+
+def test_json(tmp_path):
+    [example] = [text for language, text in _blocks("explanation-json.md") if language == "json"]
+    (tmp_path / "why.json").write_text(example, "utf-8")
+    first, second = _session("explanation-json.md", tmp_path).splitlines()
+    assert first.startswith("('NEGATIVE',) [(' dull,', 0.07")
+    assert {"method", "scores", "tokens"} <= set(ast.literal_eval(second))
+
+
+def _beside(page: str) -> list[tuple[str, str]]:
+    """Their code and ours, where they stand side by side."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    pattern = r'^<div class="beside" markdown>\n(.*?)^</div>'
+    pairs = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+    assert len(pairs) == text.count('class="beside"')
+    found = []
+    for pair in pairs:
+        blocks = re.findall(r"^```\w+\n(.*?)^```", pair, re.DOTALL | re.MULTILINE)
+        theirs, ours = blocks
+        found.append((theirs, ours))
+    return found
+
+
+def _lines(code: str) -> int:
+    """Lines of code: not those that are empty, or comments."""
+    return sum(1 for line in code.splitlines() if line.strip() and not line.strip().startswith("#"))
+
+
+@pytest.mark.parametrize(
+    "page", [path.name for path in sorted((ROOT / "docs" / "coming-from").glob("*.md"))]
+)
+def test_ours_is_as_short(page):
+    """Each example of theirs has its counterpart, of at most as many lines."""
+    pairs = _beside(f"coming-from/{page}")
+    longer = [ours for theirs, ours in pairs if _lines(ours) > _lines(theirs)]
+    assert pairs
+    assert longer == []
+
+
+# What its README (0.10.0) shows for texts: each explainer, and what is asked of it.
+TRANSFORMERS_INTERPRET = (
+    "SequenceClassificationExplainer(",
+    "cls_explainer.predicted_class_index",
+    "cls_explainer.predicted_class_name",
+    'class_name="NEGATIVE"',
+    "PairwiseSequenceClassificationExplainer(",
+    "flip_sign=True",
+    "MultiLabelClassificationExplainer(",
+    "ZeroShotClassificationExplainer(",
+    "zero_shot_explainer.predicted_label",
+    "QuestionAnsweringExplainer(",
+    "qa_explainer.predicted_answer",
+    "TokenClassificationExplainer(",
+    'visualize("distilbert_viz.html")',
+    'visualize("distilbert_negative_attr.html")',
+    'visualize("cross_encoder_attr.html")',
+    'visualize("multilabel_viz.html")',
+    'visualize("zero_shot.html")',
+    'visualize("bert_qa_viz.html")',
+    'visualize("bert_ner_viz.html")',
+)
+
+
+@pytest.mark.parametrize("example", TRANSFORMERS_INTERPRET)
+def test_every_example_of_transformers_interpret_is_there(example):
+    theirs = [code for code, _ in _beside("coming-from/transformers-interpret.md")]
+    assert any(example in code for code in theirs)
+
+
+@pytest.mark.packaged
+def test_coming_from_transformers_interpret(tmp_path):
+    printed = _session("coming-from/transformers-interpret.md", tmp_path)
+    starts = (
+        r"<Explanation of POSITIVE by integrated_gradients: ' love",
+        r"\(1,\)$",
+        r"\('POSITIVE',\)$",
+        r"\{'NEGATIVE': 0\.\d+, 'POSITIVE': 0\.\d+\}$",
+        r"<Explanation of RELEVANT by integrated_gradients: ' population'",
+        r"\{'NEGATIVE': array\(\[",
+        r"\[<Explanation of finance by .*<Explanation of technology by .*<Explanation of sports by",
+        r"\('(?:finance|technology|sports)',\)$",
+        r"\{'start of Lisbon': array\(\[",
+        r"Lisbon$",
+        r"\{'B-GIVEN_NAME of Emmanuel': array\(\[",
+    )
+    for start in starts:
+        assert re.search(f"^{start}", printed, re.MULTILINE), (start, printed)
+    files = {path.name for path in tmp_path.iterdir()}
+    names = "sentiment negative pair labels zero_shot answer tags"
+    assert files == {f"{name}.html" for name in names.split()}
+
+
+@pytest.mark.packaged
+def test_coming_from_captum(tmp_path):
+    """Captum's numbers and ours are the same."""
+    difference, sums = _session("coming-from/captum.md", tmp_path).splitlines()
+    assert float(difference) < 1e-5
+    theirs, ours = map(float, sums.split())
+    assert theirs == pytest.approx(ours, abs=1e-5)
+
+
+@pytest.mark.packaged
+def test_coming_from_inseq(tmp_path):
+    last = _session("coming-from/inseq.md", tmp_path).splitlines()[-1]
+    assert re.match(r"-?\d+\.\d+ \[\('", last)
+    assert "France" in (tmp_path / "france.html").read_text("utf-8")
+
+
+@pytest.mark.packaged
+def test_coming_from_lit(tmp_path):
+    printed = _session("coming-from/lit.md", tmp_path)
+    assert re.search(r"<LitWidget at \S+: models sentiment; datasets explained>", printed)
 
 
 @pytest.mark.packaged
