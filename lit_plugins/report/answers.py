@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lit_plugins.attribution.explanation import Explanation
-from lit_plugins.report.reading import TAGS, TEXTS, Case
+from lit_plugins.report.reading import TAGS, TEXTS, ZERO_SHOT, Case
 
 UNJUDGED = (TAGS, TEXTS)  # what is explained there is not the whole answer
 
@@ -85,7 +85,8 @@ def said(explanation: Explanation, cases: Iterable[Case], prediction: str | None
     """The model's answer, as far as an explanation tells it.
 
     One label: it is the answer if its probability is at least 1/2, or if a contrast is won. Below,
-    it may or may not be, unless a prediction says so. All labels: the one of the highest score, if
+    it may or may not be, unless a prediction says so. Zero-shot: the label explained is taken for
+    the answer. All labels: the one of the highest score, if
     their probabilities sum to 1.
     """
     if explanation.task in UNJUDGED:
@@ -104,6 +105,9 @@ def said(explanation: Explanation, cases: Iterable[Case], prediction: str | None
         if len(known) == len(found) and abs(sum(known) - 1) > 0.01:
             return Said(None)  # independent labels: none of them is the answer
         return Said(answer, sure, sure is None)
+    if explanation.task == ZERO_SHOT:
+        # What is explained is that the label is entailed, not that it is the likeliest.
+        return Said(answer, None, True)
     if explanation.foil is not None:
         return Said(answer if value >= 0 else None, None, True)
     if sure is None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lit_plugins.report.report import Report
 
 TOP = 10  # words for, and against
+UNNAMED = "unnamed model"
 MOST_CLASSES = 12
 MOST_SWARMS = 24  # some tenths of a second, and 50 kB, each
 MOST_LABELS = 12  # rows and columns of the table of answers
@@ -69,7 +70,7 @@ def render(report: Report) -> str:
         "let_go": report.matcher.let_go,
         "answers": list(_answers(runs)),
         "duels": [_duel(ends, duel, shown) for ends, duel in report.duels.by_models.items()],
-        "errors": _errors(runs, shown),
+        "errors": _errors(runs, shown) if report.errors else [],
         "unsure": _unsure(runs, shown),
         "one_by_one": _one_by_one(runs, shown),
         "fragments_left_out": shown,
@@ -132,7 +133,7 @@ def _name_runs(runs: Sequence[Run]) -> None:
     several = len(_models(runs)) > 1
     for run in runs:
         same = [other for other in runs if other.model == run.model and other.method == run.method]
-        parts = [run.model or "unnamed model"] if several else []
+        parts = [run.model or UNNAMED] if several else []
         parts.append(run.method)
         if len(same) > 1:
             dumps = [_options(other) for other in same]
@@ -418,7 +419,7 @@ def _answers(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
         labels = sorted(found, key=lambda label: (-counts[label], label))[:MOST_LABELS]
         labels.sort()
         yield {
-            "label": run.label if len(_models(runs)) > 1 else "",
+            "label": (model or UNNAMED) if len(_models(runs)) > 1 else "",
             "judged": judged.judged,
             "right": judged.right,
             "wrong": judged.wrong,
@@ -468,22 +469,30 @@ def _head(kept: Kept) -> dict[str, Any]:
 
 
 def _errors(runs: Sequence[Run], shown: _Fragments) -> list[dict[str, Any]]:
-    """Wrong answers, surest first, each with the explanations of all runs of that model."""
+    """Each model's wrong answers, surest first, with the explanations of all its runs."""
+    models = _models(runs)
     found: dict[tuple[str, bytes], dict[str, Any]] = {}
     kept_of = [(run, run.judged.surest_errors()) for run in runs]
     order = [
-        (-(kept.sure or 0.0), place, run.number, run, kept)
+        (models.index(run.model), -(kept.sure or 0.0), place, run.number, run, kept)
         for run, errors in kept_of
         for place, kept in enumerate(errors)
     ]
-    for *_, run, kept in sorted(order, key=lambda row: row[:3]):
+    for *_, run, kept in sorted(order, key=lambda row: row[:4]):
         entry = found.setdefault(
             (run.model, kept.identity), {**_head(kept), "model": run.model, "shown": {}}
         )
         entry["shown"][run.number] = (run.label, kept)
-    limit = max((len(errors) for _, errors in kept_of), default=0) * max(1, len(_models(runs)))
-    chosen = list(found.values())[:limit]
-    for entry in chosen:
+    # Runs of one model may have kept others of equal probability.
+    room = {
+        model: max(len(errors) for run, errors in kept_of if run.model == model) for model in models
+    }
+    chosen = []
+    for (model, _), entry in found.items():
+        if room[model] == 0:
+            continue
+        room[model] -= 1
+        chosen.append(entry)
         by_run = sorted(entry["shown"].items())
         entry["shown"] = [_shown(label, kept, shown) for _, (label, kept) in by_run]
     return chosen
@@ -520,7 +529,7 @@ def _one_by_one(runs: Sequence[Run], shown: _Fragments) -> list[dict[str, Any]]:
 def _duel(ends: tuple[str, str], duel: Any, shown: _Fragments) -> dict[str, Any]:
     known = duel.both + duel.first + duel.second + duel.neither
     return {
-        "models": [name or "unnamed model" for name in ends],
+        "models": [name or UNNAMED for name in ends],
         "same": duel.same,
         "different": duel.different,
         "unclear": duel.unclear,
@@ -552,7 +561,7 @@ def _findings(report: Report, classes: Sequence[dict[str, Any]]) -> list[Sentenc
     runs = report.runs
     for row in _answers(runs):
         if row["judged"]:
-            who = f"{row['label'].partition(',')[0]}: " if row["label"] else ""
+            who = f"{row['label']}: " if row["label"] else ""
             found.append(
                 Sentence(
                     f"{who}{_count(row['wrong'])} of {_plural(row['judged'], 'answer')} "

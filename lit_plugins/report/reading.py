@@ -26,6 +26,9 @@ _TAG = re.compile(r"(?:[BILUES]-)?(.+?) of .*", re.DOTALL)
 _ANSWER = re.compile(r"(?:start|end) of (.*)", re.DOTALL)
 
 TAGS, ANSWERS, TEXTS = "token-classification", "question-answering", "text-generation"
+ZERO_SHOT = "zero-shot"
+
+_NO_TEXT = frozenset(("target", "span", "hypothesis_template"))
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,13 @@ def read(explanation: Explanation) -> Reading:
 
 
 def _identity(explanation: Explanation, text: str) -> bytes:
-    given = json.dumps(dict(explanation.inputs), sort_keys=True, default=str)
-    content = given if explanation.inputs else " ".join(text.split())
+    # Values only, and only texts: another model may call them otherwise, or be told its labels.
+    given = [
+        value
+        for name, value in explanation.inputs.items()
+        if isinstance(value, str) and name not in _NO_TEXT
+    ]
+    content = json.dumps(given) if given else " ".join(text.split())
     return blake2b(content.encode(errors="surrogatepass"), digest_size=16).digest()
 
 

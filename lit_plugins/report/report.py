@@ -73,8 +73,7 @@ class Report:
 
         Args:
             explanation: Of text.
-            label: What the answer should have been; several, if more than one is right. Default:
-                the input's own `label`, if it has one.
+            label: What the answer should have been; several, if more than one is right.
             prediction: What the model answered, where another label is explained.
             record: What the input is called. Default: its number.
             model: What the model is called. Default: what the explanation says.
@@ -86,8 +85,6 @@ class Report:
         reading = read(explanation)
         record = record or str(run.explanations + 1)
         run.add(explanation, reading, record)
-        if label is None:
-            label = next((explanation.inputs.get(name) for name in _GOLD), None)
         gold = None if explanation.task in UNJUDGED else gold_labels(label)
         answer = said(explanation, reading.cases, prediction)
         kept = Kept(
@@ -201,8 +198,7 @@ def build(
     Args:
         explanations: Of one or several models and methods, in any order.
         title: Of the page.
-        labels: Gold labels, one an explanation, None where there is none. Default: the inputs'
-            own `label`, if they have one.
+        labels: Gold labels, one an explanation, None where there is none.
         **options: Of Report.
 
     Raises InputError if there are more or fewer labels than explanations.

@@ -77,6 +77,11 @@ def test_a_contrast_that_is_lost(explained):
         assert of(one) == Said(answer, None, True)
 
 
+def test_zero_shot_explains_its_likeliest_label(explained):
+    one = explained([("a", 1)], value=-5, task="zero-shot")
+    assert of(one) == Said("GOOD", None, True)
+
+
 def test_of_all_labels_the_likeliest(explained):
     values = [math.log(0.2), math.log(0.45), math.log(0.35)]
     one = explained([("a", [1, 2, 3])], names=("A", "B", "C"), value=values)

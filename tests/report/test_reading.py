@@ -157,6 +157,9 @@ def test_the_same_input_is_the_same_whatever_explains_it(explained):
     tokens = explained([("a", 1), (" b", 2)], model="other", method="lime", name="BAD")
     assert read(words).identity == read(tokens).identity
     assert read(words).identity != read(explained([("a c", 1)])).identity
+    # Another model calls the text otherwise, and is told its labels.
+    told = {"sentence": "a b", "candidate_labels": ["x"], "hypothesis_template": "It is {}."}
+    assert read(words).identity == read(explained([("a b", 1)], inputs=told)).identity
     # Without the texts that were given: by what is shown.
     bare = [explained(parts, inputs={}) for parts in ([("a b", 1)], [("a", 1), ("  b", 2)])]
     assert read(bare[0]).identity == read(bare[1]).identity

@@ -142,11 +142,6 @@ def test_a_report(explained):
     assert build([*made, *other], "Reviews", gold + gold) == html
 
 
-def test_gold_labels_of_the_inputs_themselves(explained):
-    one = explained([("a", 1.0)], inputs={"text": "a", "label": "BAD"})
-    assert "1 of 1 answer wrong" in check(build([one])).section("errors")
-
-
 def test_without_gold_labels_the_least_sure_are_shown(explained):
     made, _ = reviews(explained, count=FEW + 4)
     page = check(build(made))
