@@ -37,7 +37,9 @@ class Options(BaseModel):
     A method takes some of these; `None` is the method's own default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     # What is explained.
     output: Output = "logprob"
