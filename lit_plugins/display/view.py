@@ -213,7 +213,7 @@ def _facts(explanation: Explanation) -> list[tuple[str, str]]:
         ("Method", wording.method(one)),
         *_settings(one),
         *_sums(one),
-        ("Passes", f"{one.forward} forward, {one.backward} backward"),
+        ("Passes", f"{one.forward} forward, {one.backward} backward" if one.forward else ""),
         ("Time", wording.duration(one.seconds) if one.seconds else ""),
         ("Versions", ", ".join(f"{name} {number}" for name, number in one.versions.items())),
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -342,3 +344,14 @@ def test_ten_thousand_tokens_are_written_in_seconds():
 def test_a_method_of_others_is_shown_by_its_name():
     explanation = replace(made.random(["a"]), method="my_method")
     assert "my_method" in Page(html.fragment(explanation)).of("lw-about")[0]["text"]
+
+
+def test_pages_need_no_framework():
+    """Nor matplotlib, which takes a second to load."""
+    code = (
+        "import sys, lit_plugins.display.html; "
+        "print([name for name in ('torch', 'transformers', 'tensorflow', 'keras', 'matplotlib')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
