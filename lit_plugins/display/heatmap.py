@@ -12,7 +12,7 @@ ACROSS = 12  # parts that are columns; of more, the shorter side is
 MOST_ROWS, MOST_COLUMNS = 400, 60
 CELL, NARROW, WIDE = 17.0, 15.0, 62.0  # height, least and largest width, in points
 SIZE, NUMBER = 9.0, 7.5
-LONGEST = 28  # characters of a label
+LONGEST = 20  # characters of a label
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ def target(explanation: Explanation) -> str:
 
 def heading(explanation: Explanation) -> str:
     """The question that is answered."""
-    each = "each of " if explanation.options.each and len(explanation.names) > 1 else ""
+    each = ""
+    if explanation.options.each and len(explanation.names) > 1:
+        each = "each token of " if explanation.task == "text-generation" else "each of "
     return (
         f"Why {each}{target(explanation)}{_contrast(explanation, ', not ', ', not the runner-up')}?"
     )

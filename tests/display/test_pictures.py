@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 import threading
 from xml.etree import ElementTree
@@ -247,3 +249,24 @@ def test_without_matplotlib(monkeypatch):
         monkeypatch.delattr(display, name)
     with pytest.raises(LitPluginsError, match=r"pip install 'lit-plugins\[report\]'"):
         made.random(["a"]).to_png()
+
+
+def test_another_process_draws_the_same():
+    """Whatever order its sets have."""
+    code = (
+        "import hashlib, made; from lit_plugins.display import pictures; "
+        "print([hashlib.sha256(pictures.picture(made.random(made.ODD, targets=targets), form))"
+        ".hexdigest() for form in ('png', 'svg', 'pdf') for targets in (None, 3)])"
+    )
+    path = os.pathsep.join([entry for entry in sys.path if entry])
+    drawn = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(drawn) == 1

@@ -92,6 +92,8 @@ def test_headings():
     assert heading(names=tuple("ABCDE")) == "Why A and 4 more?"
     assert heading(names=()) == "Why this score?"
     assert heading(names=("The", "▁end"), task="text-generation") == "Why “The end”?"
+    tokens = {"names": ("The", "▁end"), "task": "text-generation"}
+    assert heading(**tokens, options=Options(each=True)) == "Why each token of “The end”?"
 
 
 def test_the_number_explained_has_units():
