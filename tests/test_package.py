@@ -201,9 +201,13 @@ def test_installed_package_has_no_framework(installed, tmp_path):
 
 @pytest.mark.packaged
 def test_installed_help(installed, tmp_path):
-    done = run(installed, "-m", "lit_plugins", "--help", cwd=tmp_path)
+    done = run(installed.parent / "lit-plugins", "serve", "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "--models" in done.stdout
+    for command in ([installed.parent / "lit-plugins"], [installed, "-m", "lit_plugins"]):
+        done = run(*command, "--help", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "explain" in done.stdout
 
 
 @pytest.mark.packaged
@@ -213,7 +217,8 @@ def test_installed_help(installed, tmp_path):
 def test_model_without_its_extra_is_one_line(installed, tmp_path, extra, model):
     cache = tmp_path / "cache"
     done = run(
-        *(installed, "-m", "lit_plugins", "--port=0", f"--models=a={extra}:packaged:{model}"),
+        *(installed, "-m", "lit_plugins", "serve", "--port=0"),
+        f"--models=a={extra}:packaged:{model}",
         cwd=tmp_path,
         timeout=60,
         LIT_PLUGINS_CACHE=cache,
@@ -222,6 +227,24 @@ def test_model_without_its_extra_is_one_line(installed, tmp_path, extra, model):
     (line,) = done.stderr.splitlines()
     assert f"pip install 'lit-plugins[{extra}]'" in line
     assert not cache.exists()  # said before anything was fetched
+
+
+@pytest.mark.packaged
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["explain", "hf:packaged:tiny-nli", "topics", "-o", "out.jsonl"], "hf"),
+        (["predict", "keras:packaged:gemma3-270m", "chat"], "keras"),
+        (["fetch", "sentiment"], "hf"),
+    ],
+)
+def test_command_without_its_extra_is_one_line(installed, tmp_path, command, extra):
+    cache = tmp_path / "cache"
+    done = run(installed.parent / "lit-plugins", *command, cwd=tmp_path, LIT_PLUGINS_CACHE=cache)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert f"pip install 'lit-plugins[{extra}]'" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------- the checkout

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NAME = "model"
-
 
 def complete_models(
     context: click.Context, parameter: click.Parameter, begun: str
@@ -84,8 +82,7 @@ def parse(model: str) -> ModelSpec:
     from lit_plugins import plugins, sources
 
     plugins.load()
-    named = "=" in model.partition(":")[0]
-    return sources.parse_model(model, name=None if named else _NAME)
+    return sources.parse_unnamed(model)
 
 
 def task_of(spec: ModelSpec) -> str:

@@ -17,12 +17,14 @@ def command(models: tuple[str, ...], verify: bool) -> int:
     only then it is known which of its files are needed.
     """
     from lit_plugins import packaged, sources
+    from lit_plugins.components import language_models
 
     specs = [
         common.parse(f"hf:packaged:{model}" if model in packaged.PACKAGED else model)
         for model in models
     ]
     for spec in specs:
+        language_models.require(spec.framework)  # before anything is fetched
         if spec.kind == "packaged":
             row = packaged.find(spec.source.removeprefix("packaged:"))
             for needed in filter(None, (row.base, row.name)):

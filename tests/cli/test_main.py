@@ -245,10 +245,10 @@ def test_report_of_what_is_no_explanation(fails, texts):
 # --- completion
 
 
-def complete(*words, shell="zsh"):
+def complete(*words):
     environment = {
         **os.environ,
-        "_LIT_PLUGINS_COMPLETE": f"{shell}_complete",
+        "_LIT_PLUGINS_COMPLETE": "zsh_complete",
         "COMP_WORDS": " ".join(["lit-plugins", *words]),
         "COMP_CWORD": str(len(words)),
     }
@@ -256,16 +256,14 @@ def complete(*words, shell="zsh"):
     ran = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    if shell == "fish":
-        return [line.partition(",")[2].partition("\t")[0] for line in ran.stdout.splitlines()]
-    return ran.stdout.splitlines()
+    return ran.stdout.replace("\\:", ":").splitlines()
 
 
 def test_completion():
     assert set(COMMANDS) <= set(complete(""))
     assert complete("ex")[:2] == ["plain", "explain"]
     assert "integrated_gradients" in complete("explain", "hf:x", "in.jsonl", "--method", "int")
-    assert "hf:packaged:sentiment" in complete("explain", "hf:packaged:s", shell="fish")
+    assert "hf:packaged:sentiment" in complete("explain", "hf:packaged:s")
     assert "--target-column" in complete("explain", "hf:x", "--targ")
     assert "lime" in complete("methods", "li")
 
