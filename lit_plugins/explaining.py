@@ -17,6 +17,7 @@ from typing import Any, overload
 from tqdm.auto import tqdm
 
 from lit_plugins import plugins, sources
+from lit_plugins.attribution.cost import Estimate
 from lit_plugins.attribution.explanation import Explanation, written
 from lit_plugins.components.loading import Loadable
 from lit_plugins.components.shared import Shared
@@ -200,19 +201,35 @@ class ModelExplainer:
         Raises InputError for what cannot be explained.
 
         """
-        if contrast is not None:
-            if "foil" in options:
-                raise InputError("contrast and foil are two names of one option. Give one.")
-            options["foil"] = contrast
-        if unit is not None and not {"segment", "pattern"} & options.keys():
-            options["segment"] = unit
-        if method is not None:
-            options["method"] = method
+        options |= _options(method, contrast, unit, options)
         shared = {name: options.pop(name) for name in self._further_fields if name in options}
         examples = [{**shared, **self._example(one)} for one in inputs]
         return self._engine.explain_all(
             [self._asked(example, target, span) for example in examples], **options
         )
+
+    def estimate(
+        self,
+        inputs: Any,
+        *,
+        method: str | None = None,
+        target: str | None = None,
+        span: Any = None,
+        contrast: str | None = None,
+        unit: str | None = "word",
+        **options: Any,
+    ) -> Estimate:
+        """What the same arguments would cost `explain`: passes, seconds, memory.
+
+        Nothing is explained; the first time, some passes over short texts are timed.
+        """
+        options |= _options(method, contrast, unit, options)
+        shared = {name: options.pop(name) for name in self._further_fields if name in options}
+        example = {**shared, **self._example(inputs)}
+        asked = self._asked(example, target, span)
+        # An Ask or a Request, whose three fields are the first arguments.
+        given = (getattr(asked, one.name) for one in dataclasses.fields(asked))
+        return self._engine.estimate(*given, **options)
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """What the model says of each input, in plain values that JSON has.
@@ -278,6 +295,22 @@ class ModelExplainer:
     @functools.cached_property
     def _spec(self) -> Mapping[str, Any]:
         return self._lit_model.output_spec()
+
+
+def _options(
+    method: str | None, contrast: str | None, unit: str | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The engine's names for what people call otherwise. Raises InputError."""
+    found: dict[str, Any] = {}
+    if contrast is not None:
+        if "foil" in given:
+            raise InputError("contrast and foil are two names of one option. Give one.")
+        found["foil"] = contrast
+    if unit is not None and not {"segment", "pattern"} & given.keys():
+        found["segment"] = unit
+    if method is not None:
+        found["method"] = method
+    return found
 
 
 class Explanations(Sequence[Explanation]):

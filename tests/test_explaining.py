@@ -228,6 +228,20 @@ def test_what_cannot_be_explained(explainer, inputs, options, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("make", "inputs"),
+    [(encoders.classifier, "what a dog"), (lambda: tiny.hf_model("llama"), "One two")],
+)
+def test_what_it_will_cost(make, inputs):
+    explain = lit_plugins.load(make())
+    few = explain.estimate(inputs, method="integrated_gradients", steps=5)
+    many = explain.estimate(inputs, method="integrated_gradients", steps=50)
+    assert (few.backward, many.backward) == (5, 50)
+    assert few.seconds < many.seconds
+    with pytest.raises(InputError, match="Unknown method"):
+        explain.estimate(inputs, method="ig")
+
+
 def test_who_made_an_explanation(explainer, monkeypatch):
     why = explainer("a dog", method="grad_l2")
     assert explaining.explainer_of(why).model is explainer.model
