@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import functools
 import inspect
 import itertools
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import click
 import pytest
 
 from lit_plugins import packaged, sources
@@ -23,6 +25,7 @@ from lit_plugins.attribution import exchange
 from lit_plugins.attribution.cost import Size
 from lit_plugins.attribution.methods import METHODS, Method
 from lit_plugins.attribution.options import Options, resolve
+from lit_plugins.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PATTERNS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "*/README.md")
@@ -113,9 +116,14 @@ def make_targets(text: str) -> list[str]:
     return found
 
 
+def _joined(text: str) -> str:
+    """Commands that go on in the next line, as one."""
+    return re.sub(r"\\\n\s*", "", text)
+
+
 def flags(text: str) -> set[str]:
     """Flags of launch.py that a document names."""
-    lines = [line for block in blocks(text) for line in block.text.splitlines()]
+    lines = [line for block in blocks(text) for line in _joined(block.text).splitlines()]
     lines += _CODE.findall(prose(text))
     return {flag for line in lines if not _OTHERS.match(line) for flag in _FLAG.findall(line)}
 
@@ -148,6 +156,10 @@ def test_make_targets_exist(name):
 def test_flags_exist(name, known_flags):
     # `helpfull` is listed in help's last line, `noX` is matched as X.
     known = known_flags | {"helpfull"}
+    if re.search(r"^lit-plugins \w", read(name), re.MULTILINE):
+        context = click.Context(cli.commands)
+        for command in map(functools.partial(cli.commands.get_command, context), cli.COMMANDS):
+            known |= {text.lstrip("-") for one in command.params for text in one.opts}
     if name.startswith("benchmarks/"):
         scripts = "".join(path.read_text("utf-8") for path in (ROOT / "benchmarks").glob("*.py"))
         known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', scripts))
@@ -178,7 +190,7 @@ def test_packaged_models_exist(name):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_model_specs_parse(name):
-    for line in read(name).splitlines():
+    for line in _joined(read(name)).splitlines():
         if _OTHERS.match(line):
             continue
         for quoted, bare in re.findall(r"--models[= ](?:'([^']+)'|([^\s'\"`]+))", line):

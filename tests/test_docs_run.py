@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -12,11 +13,12 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def _fenced(language: str) -> list[str]:
@@ -69,25 +71,87 @@ def _blocks(page: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def _session(page: str, folder: Path = ROOT) -> str:
-    """What all blocks of Python of a page print, in their order, in one process."""
-    code = [text for language, text in _blocks(page) if language == "python"]
-    assert len(code) == (ROOT / "docs" / page).read_text(encoding="utf-8").count("```python")
+# Pages whose blocks of Python are one session each, in their order.
+PAGES = (
+    "python.md",
+    "classifiers.md",
+    "explanations.md",
+    "explanation-json.md",
+    "notebook.md",
+    "coming-from/transformers-interpret.md",
+    "coming-from/captum.md",
+    "coming-from/inseq.md",
+    "coming-from/lit.md",
+)
+# One process for all of them, as importing the frameworks takes longer than most pages. Each has
+# names and a folder of its own.
+RUN = """
+import contextlib, io, json, os, sys, traceback
+
+for folder, code in json.load(sys.stdin):
+    os.chdir(folder)
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, folder, "exec"), {"__name__": "__main__"})
+    except Exception:
+        printed.write(traceback.format_exc())
+    json.dump(printed.getvalue(), sys.stdout)
+    print(flush=True)
+"""
+
+
+class Session(NamedTuple):
+    """What the blocks of a page have printed, and the folder they ran in."""
+
+    printed: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory) -> dict[str, Session]:
+    folders, code = [], []
+    for page in PAGES:
+        folders.append(tmp_path_factory.mktemp(Path(page).stem))
+        blocks = [text for language, text in _blocks(page) if language == "python"]
+        assert len(blocks) == (ROOT / "docs" / page).read_text(encoding="utf-8").count("```python")
+        code.append("\n".join(blocks))
+    [example] = [text for language, text in _blocks("explanation-json.md") if language == "json"]
+    (folders[PAGES.index("explanation-json.md")] / "why.json").write_text(example, "utf-8")
     ran = subprocess.run(
-        [sys.executable, "-c", "\n".join(code)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", RUN],
+        input=json.dumps([[str(folder), text] for folder, text in zip(folders, code, strict=True)]),
+        # The models are small: more threads would be in each other's way.
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    printed = map(json.loads, ran.stdout.splitlines())
+    return {
+        page: Session(text, folder)
+        for page, text, folder in zip(PAGES, printed, folders, strict=True)
+    }
+
+
+def test_all_code_is_run():
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS[1:]}
+    having = {page for page in pages if any(kind == "python" for kind, _ in _blocks(page))}
+    # The first page is README, whose block is python.md's; the server's serves, below; and what
+    # the command line has written is read in tests/cli.
+    assert having - {"index.md", "server.md", "command-line.md"} == set(PAGES)
 
 
 @pytest.mark.packaged
-def test_python(tmp_path):
-    printed = _session("python.md", tmp_path)
+@pytest.mark.parametrize("page", PAGES)
+def test_code_runs(page, sessions):
+    assert "Traceback (most recent call last)" not in sessions[page].printed
+
+
+@pytest.mark.packaged
+def test_python(sessions):
+    printed, folder = sessions["python.md"]
     assert PYTHON[0] == next(
         text for language, text in _blocks("python.md") if language == "python"
     )
@@ -101,8 +165,8 @@ def test_python(tmp_path):
     assert re.search(r"' wonderful\.' -?\d", printed)
     assert re.search(r"'\[SEP\]' None", printed)
     assert re.search(r"^Unknown method 'ig'", lines[-1])
-    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
-    assert "wonderful" in (tmp_path / "why.html").read_text("utf-8")
+    assert (folder / "why.png").read_bytes().startswith(b"\x89PNG")
+    assert "wonderful" in (folder / "why.html").read_text("utf-8")
 
 
 def _rounded(text: str) -> str:
@@ -110,10 +174,9 @@ def _rounded(text: str) -> str:
     return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.2f}", text)
 
 
-def test_json(tmp_path):
-    [example] = [text for language, text in _blocks("explanation-json.md") if language == "json"]
-    (tmp_path / "why.json").write_text(example, "utf-8")
-    first, second = _session("explanation-json.md", tmp_path).splitlines()
+@pytest.mark.packaged
+def test_json(sessions):
+    first, second = sessions["explanation-json.md"].printed.splitlines()
     assert first.startswith("('NEGATIVE',) [(' dull,', 0.07")
     assert {"method", "scores", "tokens"} <= set(ast.literal_eval(second))
 
@@ -179,8 +242,8 @@ def test_every_example_of_transformers_interpret_is_there(example):
 
 
 @pytest.mark.packaged
-def test_coming_from_transformers_interpret(tmp_path):
-    printed = _session("coming-from/transformers-interpret.md", tmp_path)
+def test_coming_from_transformers_interpret(sessions):
+    printed, folder = sessions["coming-from/transformers-interpret.md"]
     starts = (
         r"<Explanation of POSITIVE by integrated_gradients: ' love",
         r"\(1,\)$",
@@ -196,36 +259,37 @@ def test_coming_from_transformers_interpret(tmp_path):
     )
     for start in starts:
         assert re.search(f"^{start}", printed, re.MULTILINE), (start, printed)
-    files = {path.name for path in tmp_path.iterdir()}
+    files = {path.name for path in folder.iterdir()}
     names = "sentiment negative pair labels zero_shot answer tags"
     assert files == {f"{name}.html" for name in names.split()}
 
 
 @pytest.mark.packaged
-def test_coming_from_captum(tmp_path):
+def test_coming_from_captum(sessions):
     """Captum's numbers and ours are the same."""
-    difference, sums = _session("coming-from/captum.md", tmp_path).splitlines()
+    difference, sums = sessions["coming-from/captum.md"].printed.splitlines()
     assert float(difference) < 1e-5
     theirs, ours = map(float, sums.split())
     assert theirs == pytest.approx(ours, abs=1e-5)
 
 
 @pytest.mark.packaged
-def test_coming_from_inseq(tmp_path):
-    last = _session("coming-from/inseq.md", tmp_path).splitlines()[-1]
+def test_coming_from_inseq(sessions):
+    printed, folder = sessions["coming-from/inseq.md"]
+    last = printed.splitlines()[-1]
     assert re.match(r"-?\d+\.\d+ \[\('", last)
-    assert "France" in (tmp_path / "france.html").read_text("utf-8")
+    assert "France" in (folder / "france.html").read_text("utf-8")
 
 
 @pytest.mark.packaged
-def test_coming_from_lit(tmp_path):
-    printed = _session("coming-from/lit.md", tmp_path)
+def test_coming_from_lit(sessions):
+    printed = sessions["coming-from/lit.md"].printed
     assert re.search(r"<LitWidget at \S+: models sentiment; datasets explained>", printed)
 
 
 @pytest.mark.packaged
-def test_labels_tags_and_answers():
-    printed = _session("classifiers.md").splitlines()
+def test_labels_tags_and_answers(sessions):
+    printed = sessions["classifiers.md"].printed.splitlines()
     starts = (
         r"\('NEGATIVE',\) \[\(' dull,', 0\.",
         r"\[\('Berlin', 5\.\d+\), \(' population', 4\.",
@@ -240,8 +304,8 @@ def test_labels_tags_and_answers():
 
 
 @pytest.mark.packaged
-def test_explanations():
-    output = _session("explanations.md")
+def test_explanations(sessions):
+    output = sessions["explanations.md"].printed
     printed = output.splitlines()
     assert printed[0] == "Anna lives in Berlin."
     assert printed[1].split(maxsplit=1) == ["12.70", "'Anna lives in'"]
