@@ -39,7 +39,8 @@ class Part:
         score: Its score, or one a target with `each`, (targets,); None for what has none.
         own: Whether it is the user's own text; False for special tokens and templates.
         target: Whether it is among what is explained: a token of the answer, a tagged word.
-        start, stop: Its tokens, `[start, stop)`.
+        start: The first of its tokens.
+        stop: Behind the last of them.
 
     """
 
@@ -72,7 +73,8 @@ class Explanation:
             |value - baseline_value|, for methods whose scores should sum to that; the largest of
             the targets.
         warnings: What to beware of, in plain words.
-        forward, backward: Passes of one text each that the model did.
+        forward: Forward passes of the model, of one text each.
+        backward: Backward passes.
         seconds: Of wall-clock time.
         notes: What the method itself found, such as the steps that `auto` took.
         own: For each token, whether it is the user's own text, not a special token or part of a
