@@ -128,7 +128,8 @@ def test_extras_bring_what_they_say(metadata):
     keras = {"torch", "transformers", "tensorflow", "keras", "keras-hub", "keras-nlp"}
     assert needed(metadata, "keras") & frameworks == keras
     assert needed(metadata, "keras") <= needed(metadata, "demo") <= needed(metadata, "test")
-    assert needed(metadata, "test") < needed(metadata, "dev")
+    assert needed(metadata, "test") | needed(metadata, "docs") < needed(metadata, "dev")
+    assert "zensical" in needed(metadata, "docs")
 
 
 def test_constraints_pin_every_requirement_to_a_version_it_allows(metadata):
