@@ -142,6 +142,31 @@ def test_a_report(explained):
     assert build([*made, *other], "Reviews", gold + gold) == html
 
 
+def test_the_surest_errors_come_first(explained):
+    chances = (0.6, 0.9, 0.7)
+    made = [
+        explained([("a", 1.0), (f" {n}", 0.5)], value=math.log(chance))
+        for n, chance in enumerate(chances)
+    ]
+    errors = check(build(made, labels=["BAD"] * 3)).section("errors")
+    assert re.findall(r"Record (\d)", errors) == ["2", "3", "1"]
+    two = check(build(made, labels=["BAD"] * 3, errors=2)).section("errors")
+    assert re.findall(r"Record (\d)", two) == ["2", "3"]
+    none = check(build(made, labels=["BAD"] * 3, errors=0)).section("errors")
+    assert "3 of 3 answers wrong" in none
+    assert "Record" not in none
+
+
+def test_what_differs_in_model_and_method_is_not_compared(explained):
+    report = Report()
+    for model in "ab":
+        for method in ("lime", "leave_one_out"):
+            parts = [("a", 1.0), (" b", 2.0), (" c", 3.0)]
+            report.add(explained(parts, model=model, method=method))
+    # 0: a, lime; 1: a, leave_one_out; 2: b, lime; 3: b, leave_one_out.
+    assert set(report.matcher.pairs) == {(0, 1), (2, 3), (0, 2), (1, 3)}
+
+
 def test_without_gold_labels_the_least_sure_are_shown(explained):
     made, _ = reviews(explained, count=FEW + 4)
     page = check(build(made))
@@ -398,12 +423,15 @@ def test_nothing_stays_behind(explained):
     from matplotlib import pyplot
 
     made, _ = reviews(explained, count=4)
-    pyplot.figure()
-    before = pyplot.get_fignums(), pyplot.gcf(), dict(pyplot.rcParams), np.random.get_state()[1]
-    build(made)
-    after = pyplot.get_fignums(), pyplot.gcf(), dict(pyplot.rcParams), np.random.get_state()[1]
-    assert before[:3] == after[:3]
-    assert np.array_equal(before[3], after[3])
+    figure = pyplot.figure()
+    settings, numbers = dict(pyplot.rcParams), pyplot.get_fignums()
+    np.random.seed(7)
+    expected = np.random.random(3)
+    np.random.seed(7)
+    assert "data:image/png" in build(made)
+    assert np.array_equal(np.random.random(3), expected)
+    assert pyplot.gcf() is figure
+    assert (dict(pyplot.rcParams), pyplot.get_fignums()) == (settings, numbers)
     pyplot.close("all")
 
 
