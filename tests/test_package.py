@@ -22,7 +22,7 @@ import lit_plugins
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = ("torch", "tensorflow", "keras", "transformers", "jax")
-EXTRAS = {"hf", "keras", "notebook", "demo", "test", "dev"}
+EXTRAS = {"hf", "keras", "notebook", "demo", "docs", "test", "dev"}
 
 
 def run(*command, cwd, timeout=120, **environment):
