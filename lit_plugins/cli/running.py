@@ -156,14 +156,14 @@ class Run:
                     continue
                 found: dict[int, Result | str] = {}
                 if readable := [item for item in items if item.problem is None]:
-                    first = compute is None
                     compute = compute or self.prepare([item.fields for item in readable])
                     if bar is None:
                         bar = stack.enter_context(self._bar(count, items[0].number - 1))
                     found = dict(_attempt(readable, compute, _progress(bar, len(readable))))
-                    if first and not skip and len(items) == CHUNK:
-                        _check_any(found)
-                yield _sorted(items, found)
+                done = _sorted(items, found)
+                if items[0].number == 1:
+                    _check_any(done)
+                yield done
                 if bar is not None:
                     bar.update(items[-1].number - bar.n)
 
@@ -235,11 +235,11 @@ def _attempt(
         yield from ((item.number, one) for item, one in zip(items, made, strict=True))
 
 
-def _check_any(made: Mapping[int, Result | str]) -> None:
-    """Raise InputError if the same is wrong with each of the first records."""
-    reasons = {result if isinstance(result, str) else "" for result in made.values()}
-    if len(reasons) == 1 and (reason := reasons.pop()):
-        raise InputError(f"None of the first {len(made)} records can be processed: {reason}")
+def _check_any(done: Done) -> None:
+    """Raise InputError if the same is wrong with each record of a first chunk that is full."""
+    reasons = {reason for _, reason in done.bad}
+    if len(done.bad) == CHUNK and len(reasons) == 1:
+        raise InputError(f"None of the first {CHUNK} records can be processed: {reasons.pop()}")
 
 
 def _progress(bar: tqdm, count: int) -> Progress:

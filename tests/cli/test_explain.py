@@ -6,8 +6,10 @@ import gzip
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import encoders
@@ -358,6 +360,10 @@ def test_the_same_wrong_with_every_record(fails, model, texts):
     line = fails("explain", model, "in.jsonl", "-o", "out.jsonl", "-q", "--target=GOOD")
     assert line.startswith(f"None of the first {CHUNK} records can be processed:")
     assert "GOOD" in line
+    texts(CHUNK + 1)
+    Path("in.jsonl").write_text(Path("in.jsonl").read_text().replace('"text"', '"review"'))
+    line = fails("explain", model, "in.jsonl", "-o", "out.jsonl", "-q")
+    assert "text: is missing; the record has id, review: rename one (columns=OLD:text)" in line
     assert not list(Path().glob("out.jsonl*"))
 
 
@@ -432,6 +438,31 @@ def test_closed_pipe(model, texts):
     assert process.wait(timeout=120) == 0
     assert "Error" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_ctrl_c(give, model, texts):
+    """A real one, in a real process."""
+    texts(3000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lit_plugins", "explain", model, "in.jsonl", "-o", "out.jsonl"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = Path("out.jsonl.journal")
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    done = (journal.read_bytes().count(b"\n") - 1) * CHUNK
+    assert err.splitlines()[-1] == (
+        f"Stopped after {done:,} of 3,000 records. The same command goes on from there."
+    )
+    assert "Traceback" not in err
+    assert not Path("out.jsonl").exists()
+    assert not Path("out.jsonl.lock").exists()
 
 
 def test_a_defect_is_no_bad_record(model, texts, monkeypatch):
