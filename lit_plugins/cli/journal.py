@@ -209,11 +209,12 @@ class Journal:
                 "be read again. Keep it under another name, or begin again with --restart."
             )
         for key in {**self._run, **run}:
-            if run.get(key) != self._run.get(key):
+            before, now = run.get(key), self._run.get(key)
+            if before != now:
                 raise SpecError(
-                    f"{self._partial} was begun with another {key.replace('_', ' ')}: "
-                    f"{_short(run.get(key))}, and now it is {_short(self._run.get(key))}. Go on "
-                    "with the old one, begin again with --restart, or name another file."
+                    f"{self._partial} is of another run. Its {key.replace('_', ' ')}: "
+                    f"{_what_differs(before, now)}; now: {_what_differs(now, before)}. Give that "
+                    "run's command, begin again with --restart, or name another file."
                 )
 
     def _note(self, done: Done) -> None:
@@ -283,6 +284,14 @@ def _sync(path: Path) -> None:
             os.fsync(file)
         finally:
             os.close(file)
+
+
+def _what_differs(value: Any, other: Any) -> str:
+    """A value in short; of a mapping what is not so in the other one."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        value = {key: one for key, one in value.items() if other.get(key) != one}
+        return _short(", ".join(f"{key}={_short(one)}" for key, one in value.items()) or "nothing")
+    return _short(value)
 
 
 def _short(value: Any) -> str:

@@ -219,10 +219,10 @@ def test_damaged_journal(explained, interrupt, fails, data, model, where):
 @pytest.mark.parametrize(
     ("more", "what"),
     [
-        (["--target=MIXED"], "another options"),
-        (["--limit=5"], "another limit"),
-        (["--id-column=title"], "another reading"),
-        (["--unit=token"], "another options"),
+        (["--target=MIXED"], "Its options: target=null; now: target=MIXED."),
+        (["--limit=5"], "Its limit: null; now: 5."),
+        (["--id-column=title"], 'Its reading: further={"id": "id"}; now: further={"id": "title"}.'),
+        (["--unit=token"], "Its options: unit=word; now: unit=token."),
     ],
 )
 def test_another_command_does_not_go_on(explained, interrupt, whole, more, what):
@@ -248,7 +248,7 @@ def test_another_input_does_not_go_on(explained, interrupt, data, whole):
     data.write_text(text + "\n", "utf-8")
     code, _, err = explained()
     assert code == 2
-    assert "another input" in err
+    assert "Its input: " in err
     data.write_text(text, "utf-8")
     assert explained()[0] == 3
     assert found() == whole
@@ -343,5 +343,5 @@ def test_a_model_that_changed_does_not_go_on(explained, interrupt, model):
     code, _, err = explained()
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert code == 2
-    assert "another model files" in err
+    assert "Its model files: " in err
     assert explained()[0] == 3
