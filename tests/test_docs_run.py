@@ -78,6 +78,7 @@ PAGES = (
     "explanations.md",
     "explanation-json.md",
     "notebook.md",
+    "reports.md",
     "coming-from/transformers-interpret.md",
     "coming-from/captum.md",
     "coming-from/inseq.md",
@@ -179,6 +180,11 @@ def test_json(sessions):
     first, second = sessions["explanation-json.md"].printed.splitlines()
     assert first.startswith("('NEGATIVE',) [(' dull,', 0.07")
     assert {"method", "scores", "tokens"} <= set(ast.literal_eval(second))
+
+
+@pytest.mark.packaged
+def test_reports(sessions):
+    assert sessions["reports.md"].printed == "True\nTrue\n"
 
 
 def _beside(page: str) -> list[tuple[str, str]]:
