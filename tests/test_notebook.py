@@ -1,10 +1,11 @@
-"""The notebook widget: what it accepts, what it serves, and the example notebook itself."""
+"""The notebook widget: what it accepts, what it serves, and the example notebooks themselves."""
 
 from __future__ import annotations
 
 import gc
 import html
 import importlib.machinery
+import importlib.util
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import types
 import urllib.error
 import urllib.request
 import weakref
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,6 +25,7 @@ import nbclient
 import nbformat
 import pytest
 import tiny
+from IPython.core.inputtransformer2 import TransformerManager
 from lit_nlp import dev_server
 from lit_nlp import notebook as lit_notebook
 from lit_nlp.api import dataset as lit_dataset
@@ -399,53 +402,119 @@ assert not loaded, loaded
     assert "Traceback" not in done.stderr
 
 
-# The example notebook
+# The example notebooks
 
-EXAMPLE = ROOT / "docs/notebooks/prompt_debugging.ipynb"
+NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb"))}
 
 
-def test_the_example_is_clean():
-    cells = nbformat.read(EXAMPLE, as_version=4).cells
+def test_there_are_examples():
+    assert len(NOTEBOOKS) >= 4
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_an_example_is_clean(name):
+    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
     assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
     magics = [
-        cell for cell in cells if cell.cell_type == "code" and re.search("^%", cell.source, re.M)
+        cell for cell in cells if cell.cell_type == "code" and re.search("^ *%", cell.source, re.M)
     ]
     assert [cell.metadata.get("tags") for cell in magics] == [["colab"]]
 
 
-@pytest.mark.packaged
-def test_the_example_in_a_real_kernel(tmp_path, monkeypatch):
-    """All cells but the one that is tagged `colab`: it installs, which has happened here."""
+def _colab_cells(name):
+    """What is said about Colab, and the cell that installs: the first code of all."""
+    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
+    place = next(number for number, cell in enumerate(cells) if cell.cell_type == "code")
+    assert cells[place].metadata.tags == ["colab"]
+    return cells[place - 1].source, cells[place].source
+
+
+def test_all_examples_start_with_the_same_words_for_colab():
+    words, code = _colab_cells("prompt_debugging")
+    assert "Runtime > Restart session" in words
+    assert "Runtime > Restart session" in code
+    assert {_colab_cells(name) for name in NOTEBOOKS} == {(words, code)}
+
+
+@pytest.mark.parametrize(
+    ("on_colab", "installed", "asked"),
+    [(True, False, 1), (True, True, 0), (False, False, 0), (False, True, 0)],
+)
+def test_only_colab_installs_and_only_once(on_colab, installed, asked, monkeypatch):
+    """It installs, and stops what would run below it in the session that has NumPy 2."""
+    code = TransformerManager().transform_cell(_colab_cells("sentiment")[1])
+    if on_colab:
+        monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "lit_plugins" and not installed else find_spec(name),
+    )
+    magics = []
+    shell = types.SimpleNamespace(run_line_magic=lambda *given: magics.append(given))
+    stops = pytest.raises(SystemExit, match="Restart session") if asked else nullcontext()
+    with stops:
+        exec(code, {"get_ipython": lambda: shell})
+    assert len(magics) == asked
+    assert all(name == "pip" and rest.startswith("install") for name, rest in magics)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a notebook's cells in a real kernel; `after(cell)` is called behind each."""
     folder = tmp_path / "kernels" / "this-python"
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {"argv": command, "display_name": "this Python", "language": "python"}
     (folder / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests/helpers'}")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.delenv("LIT_PROXY_URL", raising=False)
 
-    notebook = nbformat.read(EXAMPLE, as_version=4)
-    notebook.cells = [
-        cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])
-    ]
-    client = nbclient.NotebookClient(
-        notebook, timeout=600, kernel_name="this-python", resources={"metadata": {"path": tmp_path}}
-    )
-    answering = []
-    with client.setup_kernel():
-        for number, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, number)
-            if shown := _html(cell, "<iframe"):
-                url = address(shown)
-                assert "<lit-app>" in ask(url)
-                base = url.partition("?")[0]
-                info = json.loads(ask(base, "get_info"))
-                assert next(iter(info["models"])) == "gemma3"
-                answering.append((url, base))
+    def run(notebook, after=lambda cell: None):
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=600,
+            kernel_name="this-python",
+            resources={"metadata": {"path": tmp_path}},
+        )
+        with client.setup_kernel():
+            for number, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, number)
+                after(cell)
+        return notebook
 
-    first, both = (parse_qs(urlsplit(url).query) for url, _ in answering)
+    return run
+
+
+class Pages:
+    """The pages that a notebook's cells show, asked as each of them appears."""
+
+    def __init__(self):
+        self.urls, self.infos = [], []
+
+    def __call__(self, cell):
+        if shown := _html(cell, "<iframe"):
+            url = address(shown)
+            assert "<lit-app>" in ask(url)
+            self.infos.append(json.loads(ask(url.partition("?")[0], "get_info")))
+            self.urls.append(url)
+
+    def are_gone(self):
+        for url in self.urls:
+            with pytest.raises(urllib.error.URLError):
+                ask(url, timeout=5)
+        return bool(self.urls)
+
+
+@pytest.mark.packaged
+def test_prompt_debugging_in_a_real_kernel(run):
+    pages = Pages()
+    notebook = run(nbformat.read(NOTEBOOKS["prompt_debugging"], as_version=4), pages)
+    assert [next(iter(info["models"])) for info in pages.infos] == ["gemma3", "gemma3"]
+    first, both = (parse_qs(urlsplit(url).query) for url in pages.urls)
     assert "Dish: Leek and egg quiche" in first["data0_prompt"][0]
     assert both["data0_prompt"] == first["data0_prompt"]
     assert both["data1_prompt"][0] == both["data0_prompt"][0].replace(
@@ -455,8 +524,153 @@ def test_the_example_in_a_real_kernel(tmp_path, monkeypatch):
     assert _text(notebook, "new_answer") == "' Avoid it.'"
     [before, _] = [found for cell in notebook.cells if (found := _html(cell, "<table"))]
     assert _top_line(before) == "Recommendation: You have to try it."
-    with pytest.raises(urllib.error.URLError):  # its last cell is w.stop()
-        ask(answering[0][1], timeout=5)
+    assert pages.are_gone()  # its last cell is w.stop()
+
+
+@pytest.mark.packaged
+def test_sentiment_in_a_real_kernel(run, tmp_path):
+    pages = Pages()
+    notebook = run(nbformat.read(NOTEBOOKS["sentiment"], as_version=4), pages)
+    assert _html(_cell(notebook, "contrast="), "lifeless")
+    by_source = {row[0]: float(row[1]) for row in _rows(notebook, "groupby")}
+    assert by_source["irony"] == 0 < by_source["negation"] < 0.5
+    assert by_source["plain"] > 0.9
+    mistakes = {
+        review: (word, float(nats)) for *_, word, nats, _, review in _rows(notebook, "most of")
+    }
+    for review, word in [
+        ("Not a bad film at all.", "Not"),
+        ("There is never a dull moment.", "never"),
+    ]:
+        assert mistakes[review] == (word, pytest.approx(-2, abs=1.5))
+    for review, word in [
+        ("Wonderful, if you have trouble falling asleep.", "Wonderful,"),
+        ("A triumph of the trailer department.", "triumph"),
+    ]:
+        assert mistakes[review] == (word, pytest.approx(4, abs=1.5))
+    [wonderful, *_] = _rows(notebook, "by_method = ")
+    *three, alone = map(float, wonderful[1:])
+    assert min(three) > 3
+    assert alone < 0
+    ironic, plain = _output(notebook, "irony.replace").splitlines()
+    assert float(re.search(r"'POSITIVE': ([\d.]+)", ironic)[1]) > 0.9
+    assert float(re.search(r"'POSITIVE': ([\d.]+)", plain)[1]) < 0.3
+    assert "Wonderful" in (tmp_path / "irony.html").read_text("utf-8")
+    [info] = pages.infos
+    assert info["datasets"]["mistakes"]["size"] == 15
+    assert pages.are_gone()
+
+
+@pytest.mark.packaged
+def test_tagging_and_answers_in_a_real_kernel(run):
+    pages = Pages()
+    notebook = run(nbformat.read(NOTEBOOKS["tagging_and_answers"], as_version=4), pages)
+    rows = _rows(notebook, "own words")
+    assert len(rows) == 6
+    assert all(float(own) > float(around) > 0 for _, own, around in rows)
+    assert "('TAX_ID', '0000123456')" in _output(notebook, "tagger.predict([transfer])")
+    wrong = _output(notebook, "B-BANK_ACCOUNT")
+    assert re.search(r"B-TAX_ID of 0000123456 by \w+: ' 0000123456,': [5-9]", wrong)
+    labels = [row[1] for row in _rows(notebook, "around = [")]
+    assert labels == ["TAX_ID", "TAX_ID", "PASSPORT"]
+    assert re.search(r": ' passport': [5-9]", _output(notebook, "B-TAX_ID"))
+    assert ": ' library': " in _output(notebook, 'contrast="nine"')
+    assert "start of 1962, end of 1962" in _output(notebook, "each=True")
+    answers = [row[2] for row in _rows(notebook, "questions = [")]
+    assert answers == ["ten", "(no answer)", "(no answer)"]
+    speaking = [row[1].strip() for row in _rows(notebook, "nlargest")]
+    assert speaking == ["What", "time"]
+    assert _output(notebook, "What does the museum") == "'ten'"
+    assert len(pages.infos) == 1
+    assert pages.are_gone()
+
+
+@pytest.mark.packaged
+def test_comparing_models_in_a_real_kernel(run):
+    pages = Pages()
+    notebook = run(nbformat.read(NOTEBOOKS["comparing_models"], as_version=4), pages)
+    right = list(map(int, re.findall(r"^[\w-]+ +(\d+)$", _output(notebook, "right.sum()"), re.M)))
+    assert len(right) == 2
+    assert abs(right[0] - right[1]) <= 2
+    by_source = {row[0]: tuple(map(float, row[1:])) for row in _rows(notebook, "groupby")}
+    trained, asked = by_source["plain"]
+    assert trained > 0.9 > 0.7 > asked
+    half, method, other = (tuple(map(float, row[1:])) for row in _rows(notebook, "agreement.round"))
+    assert min(half) > 0.98
+    assert method[0] > 0.5 > 0.2 > abs(other[0])
+    assert method[1] > 0.7 > 0.3 > other[1]
+    [info] = pages.infos
+    assert {"trained", "zero-shot"} <= set(info["models"])
+    assert info["datasets"]["reviews"]["size"] == 40
+    assert pages.are_gone()
+
+
+KERNEL = (
+    """
+import encoders
+import lit_plugins
+from lit_plugins import explaining
+
+explaining._SLOW = 0
+explainer = lit_plugins.load(
+    encoders.bert("SequenceClassification", ("GOOD", "BAD")), encoders.tokenizer(), name="mine"
+)
+""",
+    """
+whys = explainer(["ada lives in oslo", "two dogs", "a cat"], method="leave_one_out")
+list(whys);
+""",
+    "whys[1]",
+    "whys",
+    "w = whys.show_in_lit(name='some')",
+    "w.stop()",
+)
+
+
+def test_explanations_in_a_real_kernel(run):
+    """Bars of the notebook's own, explanations in colours, the page with all inputs."""
+    pages = Pages()
+    cells = [nbformat.v4.new_code_cell(code) for code in KERNEL]
+    run(nbformat.v4.new_notebook(cells=cells), pages)
+    _, bar, one, several, _, _ = cells
+    [shown] = [output.data for output in bar.outputs if "data" in output]
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    assert "Explaining" in shown["text/plain"]
+    assert "two" in _html(one, "dogs")
+    assert "<script" not in _html(one, "dogs")
+    assert all(_html(several, word) for word in ("oslo", "dogs", "cat"))
+    [info] = pages.infos
+    assert info["datasets"]["some"]["size"] == 3
+    assert "mine" in info["models"]
+    assert pages.are_gone()
+
+
+def _cell(notebook, part):
+    """The first cell of code, behind the one for Colab, with `part` in it."""
+    return next(
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and part in cell.source and not cell.metadata.get("tags")
+    )
+
+
+def _rows(notebook, part):
+    """The rows of the table that that cell displays, without their titles: lists of text."""
+    [table] = re.findall(r"<tbody>.*?</tbody>", _html(_cell(notebook, part), "<tbody>"), re.DOTALL)
+    return [
+        [html.unescape(text) for text in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
+        for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+    ]
+
+
+def _output(notebook, part):
+    """What that cell printed, or returned as text."""
+    outputs = _cell(notebook, part).outputs
+    texts = [output.text for output in outputs if output.output_type == "stream"]
+    texts += [
+        output.data["text/plain"] for output in outputs if output.output_type == "execute_result"
+    ]
+    return "".join(texts)
 
 
 def _html(cell, part):
