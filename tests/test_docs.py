@@ -321,8 +321,8 @@ def test_example_of_json_is_one():
         block for block in blocks(read("docs/explanation-json.md")) if block.language == "json"
     ]
     found = json.loads(example.text)
-    assert list(found) == list(exchange.Record.model_fields)
-    assert exchange.record(exchange.from_record(found)) == found
+    written = exchange.record(exchange.from_record(found))
+    assert list(written.items()) == list(found.items())  # all that is written, in its order
 
 
 @pytest.mark.parametrize(
