@@ -673,13 +673,13 @@ def _output(notebook, part):
     return "".join(texts)
 
 
-def _html(cell, part):
-    """The HTML that a cell displays, if `part` is in it."""
+def _html(cell, part) -> str:
+    """The HTML that a cell displays, if `part` is in it, else nothing."""
     for output in cell.get("outputs", []):
         found = output.get("data", {}).get("text/html", "")
         if part in found:
             return found
-    return None
+    return ""
 
 
 def _text(notebook, ending):
