@@ -195,8 +195,9 @@ class ModelExplainer:
             unit: What gets a score: `token`, `word`, `sentence`, `line`, `paragraph`, `example`;
                 None for the method's own.
             **options: Of `lit_plugins.attribution.options.Options`: `output`, `baseline`, `steps`
-                and so on; `progress` and `cancel`; and an input's further fields, such as
-                `candidate_labels`.
+                and so on; `progress` and `cancel`; `limit_seconds`, above which is refused what
+                is expected to take longer (default: the model's `max_explanation_seconds` for each
+                input); and an input's further fields, such as `candidate_labels`.
 
         Raises InputError for what cannot be explained.
 
@@ -204,9 +205,26 @@ class ModelExplainer:
         options |= _options(method, contrast, unit, options)
         shared = {name: options.pop(name) for name in self._further_fields if name in options}
         examples = [{**shared, **self._example(one)} for one in inputs]
-        return self._engine.explain_all(
+        # The model's limit is for one input: whoever gives a list knows that it takes longer.
+        options.setdefault("limit_seconds", self.engine.limit_seconds * max(1, len(examples)))
+        return self.engine.explain_all(
             [self._asked(example, target, span) for example in examples], **options
         )
+
+    def check(
+        self,
+        *,
+        method: str | None = None,
+        contrast: str | None = None,
+        unit: str | None = "word",
+        **options: Any,
+    ) -> None:
+        """Raise InputError for arguments of `explain` that are wrong whatever the input."""
+        options |= {"method": self.engine.default_method}
+        options |= _options(method, contrast, unit, options)
+        for name in self._further_fields:
+            options.pop(name, None)
+        self.engine.check(**options)
 
     def estimate(
         self,
@@ -229,7 +247,7 @@ class ModelExplainer:
         asked = self._asked(example, target, span)
         # An Ask or a Request, whose three fields are the first arguments.
         given = (getattr(asked, one.name) for one in dataclasses.fields(asked))
-        return self._engine.estimate(*given, **options)
+        return self.engine.estimate(*given, **options)
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """What the model says of each input, in plain values that JSON has.
@@ -264,7 +282,8 @@ class ModelExplainer:
         return () if self._generates else self.model.optional_fields
 
     @property
-    def _engine(self) -> Any:
+    def engine(self) -> Any:
+        """What explains the model: an Explainer of prompts, or a TextExplainer."""
         return self._shared.explainer()
 
     def _asked(self, example: Mapping[str, Any], target: str | None, span: Any) -> Any:

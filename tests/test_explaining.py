@@ -242,6 +242,15 @@ def test_what_it_will_cost(make, inputs):
         explain.estimate(inputs, method="ig")
 
 
+def test_a_list_may_take_as_long_as_its_inputs(explainer, monkeypatch):
+    one = explainer.estimate("what a dog", method="integrated_gradients", steps=50).seconds
+    monkeypatch.setattr(explainer.engine, "limit_seconds", 3 * one)
+    texts = [f"what a dog {'is ' * (number % 5)}" for number in range(20)]
+    assert len(explainer.explain_all(texts, method="integrated_gradients", steps=50)) == 20
+    with pytest.raises(InputError, match=r"the limit is"):
+        explainer.explain_all(texts, method="integrated_gradients", steps=51, limit_seconds=one)
+
+
 def test_who_made_an_explanation(explainer, monkeypatch):
     why = explainer("a dog", method="grad_l2")
     assert explaining.explainer_of(why).model is explainer.model

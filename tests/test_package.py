@@ -22,7 +22,7 @@ import lit_plugins
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = ("torch", "tensorflow", "keras", "transformers", "jax")
-EXTRAS = {"hf", "keras", "notebook", "demo", "docs", "test", "dev"}
+EXTRAS = {"hf", "keras", "report", "notebook", "demo", "test", "docs", "dev"}
 
 
 def run(*command, cwd, timeout=120, **environment):
@@ -246,6 +246,56 @@ def test_command_without_its_extra_is_one_line(installed, tmp_path, command, ext
     (line,) = done.stderr.splitlines()
     assert f"pip install 'lit-plugins[{extra}]'" in line
     assert list(tmp_path.iterdir()) == []
+
+
+_WITHOUT_FRAMEWORKS = """
+import sys
+import lit_plugins
+from lit_plugins.attribution.exchange import from_record
+sys.modules.update(dict.fromkeys(("matplotlib", "pyarrow")))  # lit-nlp may have brought them
+one = from_record({
+    "lit_plugins_explanation": 1, "method": "grad_l2", "options": {}, "targets": [0],
+    "names": ["A"], "value": 0.5, "units": "nats", "signed": False, "tokens": ["a"],
+    "scores": [1.0],
+    "segments": [{"start": 0, "stop": 1, "text": "a"}],
+})
+assert "Why A" in one.to_html()
+assert len(one.to_dataframe()) == 1
+for work in (
+    lambda: lit_plugins.load("hf:packaged:sentiment"),
+    lambda: lit_plugins.load("keras:packaged:gemma3-270m"),
+    one.to_png,
+):
+    try:
+        work()
+    except lit_plugins.LitPluginsError as error:
+        print(error)
+"""
+
+
+@pytest.mark.packaged
+def test_what_is_missing_is_said_with_what_to_install(installed, tmp_path):
+    cache = tmp_path / "cache"
+    printed = succeed(
+        *(installed, "-c", _WITHOUT_FRAMEWORKS), cwd=tmp_path, LIT_PLUGINS_CACHE=cache
+    ).splitlines()
+    wanted = ("hf", "keras", "report")
+    assert len(printed) == len(wanted)
+    for line, extra in zip(printed, wanted, strict=True):
+        assert f"pip install 'lit-plugins[{extra}]'" in line
+    assert not cache.exists()
+
+
+@pytest.mark.packaged
+@pytest.mark.parametrize("command", ["explain", "predict"])
+def test_a_command_without_its_extra_is_one_line(installed, tmp_path, command):
+    program = installed.parent / "lit-plugins"
+    done = run(program, command, "hf:packaged:sentiment", "movie_reviews", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "pip install 'lit-plugins[hf]'" in done.stderr.splitlines()[-1]
+    assert succeed(program, "methods", cwd=tmp_path).count("integrated_gradients")
+    assert succeed(program, "models", cwd=tmp_path).count("sentiment")
 
 
 # ------------------------------------------------------------------- the checkout

@@ -148,8 +148,12 @@ class Engine(abc.ABC, Generic[Q]):
         method: str,
         options: Mapping[str, Any] | None = None,
         watch: Watch | None = None,
+        limit_seconds: float | None = None,
     ) -> list[Explanation]:
-        """Explanations in the order of the questions, in batches where that is faster."""
+        """Explanations in the order of the questions, in batches where that is faster.
+
+        What is expected to take longer than the limit (default: the model's) is refused.
+        """
         row, chosen = self._method(method, options or {})
         watch = watch or Watch()
         keys = [self._key(row.name, chosen, question) for question in questions]
@@ -159,7 +163,8 @@ class Engine(abc.ABC, Generic[Q]):
         }
         new = {key: place for place, key in enumerate(keys) if known[key] is None}
         places = list(new.values())
-        self._check_cost(row, chosen, [questions[place] for place in places], watch)
+        limit = self.limit_seconds if limit_seconds is None else limit_seconds
+        self._check_cost(row, chosen, [questions[place] for place in places], watch, limit)
         for group in self._groups(row, chosen, [questions[place] for place in places]):
             together = [places[number] for number in group]
             explained = self._explain(row, chosen, [questions[place] for place in together], watch)
@@ -172,6 +177,15 @@ class Engine(abc.ABC, Generic[Q]):
     def _method(self, name: str, given: Mapping[str, Any]) -> tuple[Method, Options]:
         row = methods.find(name)
         return row, resolve(name, self.model.option_defaults(row.defaults), given)
+
+    def check(self, method: str, **options: Any) -> None:
+        """Raise InputError for a method or option that there is not, whatever the question."""
+        self._method(method, options)
+
+    def forget(self) -> None:
+        """Forget what was computed, so that nothing depends on what was asked before."""
+        for kept in (self._explanations, self._gradients, self._passes):
+            kept.clear()
 
     # Cost.
 
@@ -195,9 +209,14 @@ class Engine(abc.ABC, Generic[Q]):
         return Passes(forward, passes.backward * size.branches), tokens
 
     def _check_cost(
-        self, row: Method, options: Options, questions: Sequence[Q], watch: Watch
+        self,
+        row: Method,
+        options: Options,
+        questions: Sequence[Q],
+        watch: Watch,
+        limit: float,
     ) -> None:
-        """Raise InputError if the questions together would take too long."""
+        """Raise InputError if the questions together would take more than `limit` seconds."""
         seconds = 0.0
         for question in questions:
             passes, tokens = self._passes_of(row, options, question)
@@ -206,11 +225,11 @@ class Engine(abc.ABC, Generic[Q]):
                 continue
             estimate = self._calibration.estimate(passes, tokens, self.tokens_per_pass)
             seconds += estimate.seconds
-            if seconds > self.limit_seconds:
+            if seconds > limit:
                 raise InputError(
                     f"{row.name} would take {estimate}"
                     + (f", for each of {len(questions)} texts" if len(questions) > 1 else "")
-                    + f"; the limit is {in_words(self.limit_seconds)}. "
+                    + f"; the limit is {in_words(limit)}. "
                     + self._alternative(row, options, question)
                 )
 

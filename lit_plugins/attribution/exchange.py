@@ -86,6 +86,8 @@ class Record(BaseModel):
     """What the method itself found."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Of the packages that computed it."""
+    record: dict[str, Any] | None = None
+    """In lines of `lit-plugins explain`: which record of the file this is; else left out."""
 
 
 def dump(explanation: Explanation) -> str:

@@ -57,6 +57,7 @@ class Explainer(Engine[Question]):
     """
 
     model: LanguageModel
+    default_method = DEFAULT_METHOD
 
     def explain(
         self,
@@ -86,11 +87,12 @@ class Explainer(Engine[Question]):
         method: str = DEFAULT_METHOD,
         progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
+        limit_seconds: float | None = None,
         **options: Any,
     ) -> list[Explanation]:
         """Explanations in the order of the requests, computed in batches where that is faster."""
         questions = [self._question(request) for request in requests]
-        return self.answer(questions, method, options, Watch(progress, cancel))
+        return self.answer(questions, method, options, Watch(progress, cancel), limit_seconds)
 
     def estimate(
         self,

@@ -53,6 +53,7 @@ class TextExplainer(Engine[Inquiry]):
     """
 
     model: HFEncoder
+    default_method = DEFAULT_METHOD
 
     def explain(
         self,
@@ -82,12 +83,13 @@ class TextExplainer(Engine[Inquiry]):
         method: str = DEFAULT_METHOD,
         progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
+        limit_seconds: float | None = None,
         **options: Any,
     ) -> list[Explanation]:
         """Explanations in the order asked, computed in batches where that is faster."""
         _, chosen = self._method(method, options)
-        inquiries = self._inquiries(asks, chosen)
-        return self.answer(inquiries, method, options, Watch(progress, cancel))
+        inquiries = self._inquiries(asks, chosen) if asks else []
+        return self.answer(inquiries, method, options, Watch(progress, cancel), limit_seconds)
 
     def estimate(
         self,

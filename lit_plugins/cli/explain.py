@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from lit_plugins.cli import common
 
 if TYPE_CHECKING:
     from lit_plugins.cli.running import Compute, Progress, Result
+    from lit_plugins.explaining import ModelExplainer
     from lit_plugins.sources import ModelSpec
 
 _UNITS = ("token", "word", "sentence", "line", "paragraph", "example", "default")
@@ -136,7 +136,7 @@ def _preparing(
         from lit_plugins.attribution import exchange
 
         explainer = lit_plugins.load(spec)
-        _check(explainer._engine, explainer.task, examples, asked)
+        _check(explainer, examples, asked)
 
         def compute(examples: Sequence[Mapping[str, Any]], progress: Progress) -> list[Result]:
             _forget(explainer)
@@ -149,7 +149,7 @@ def _preparing(
 
 
 def _check(
-    engine: Any, task: str, examples: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]
+    explainer: ModelExplainer, examples: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]
 ) -> None:
     """Raise InputError for what is wrong with method and options, whatever the record.
 
@@ -159,19 +159,11 @@ def _check(
     from lit_plugins.attribution.cost import in_words
     from lit_plugins.errors import InputError
 
-    options = {key: value for key, value in asked.items() if value is not None}
-    target, span = options.pop("target", None), options.pop("span", None)
-    options |= {new: options.pop(old) for old, new in _ENGINE.items() if old in options}
-    if "pattern" in options:
-        options.pop("segment", None)
-    method = options.pop("method", sys.modules[type(engine).__module__].DEFAULT_METHOD)
-    engine._method(method, options)
+    explainer.check(**{key: asked[key] for key in asked.keys() - {"target", "span"}})
+    engine = explainer.engine
     for example in examples:
-        one = example["prompt"] if task == "text-generation" else example
         try:
-            cost = engine.estimate(
-                one, example.get("target") or target, span, method=method, **options
-            )
+            cost = explainer.estimate(example, **asked)
         except InputError:
             continue  # is found out, and said, in its turn
         if cost.seconds > engine.limit_seconds:
@@ -184,15 +176,9 @@ def _check(
     engine.limit_seconds = math.inf
 
 
-# What the engine calls it.
-_ENGINE = {"contrast": "foil", "unit": "segment"}
-
-
-def _forget(explainer: Any) -> None:
+def _forget(explainer: ModelExplainer) -> None:
     """Have nothing depend on what was computed before."""
-    engine = explainer._engine
-    for kept in (engine._explanations, engine._gradients, engine._passes):
-        kept.clear()
+    explainer.engine.forget()
 
 
 def _without_time(record: dict[str, Any]) -> dict[str, Any]:
