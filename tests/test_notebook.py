@@ -472,6 +472,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests/helpers'}")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.delenv("LIT_PROXY_URL", raising=False)
+    # The models are small: on a busy machine more threads would wait for each other.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def run(notebook, after=lambda cell: None):
         client = nbclient.NotebookClient(
@@ -510,7 +512,8 @@ class Pages:
 
 
 @pytest.mark.packaged
-def test_prompt_debugging_in_a_real_kernel(run):
+def test_prompt_debugging_in_a_real_kernel(run, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")  # this model is not small
     pages = Pages()
     notebook = run(nbformat.read(NOTEBOOKS["prompt_debugging"], as_version=4), pages)
     assert [next(iter(info["models"])) for info in pages.infos] == ["gemma3", "gemma3"]
