@@ -1,6 +1,6 @@
 """How long it takes until something happens: beside a Python that does nothing, in turns.
 
-    python benchmarks/startup.py --json=benchmarks/startup.json
+python benchmarks/startup.py --json=benchmarks/startup.json
 """
 
 from __future__ import annotations

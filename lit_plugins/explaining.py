@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from tqdm.auto import tqdm
@@ -87,7 +87,10 @@ def _of_spec(
             raise SpecError(f"{twice[0]} is given in the spec and as an argument. Drop one.")
         source = f"{spec.framework}:{spec.source}"
         spec = sources.model_from_mapping(spec.name, {"source": source, **given, **options})
-    return ModelExplainer(kinds.open_model(spec), name or spec.name)
+    made = kinds.open_model(spec)
+    # With its options, so that explanations say which of two it was.
+    made.description = spec.text.partition("=")[2]
+    return ModelExplainer(made, name or spec.name)
 
 
 class ModelExplainer:
@@ -362,14 +365,17 @@ class Explanations(Sequence[Explanation]):
     def __iter__(self) -> Iterator[Explanation]:
         with tqdm(total=len(self), desc="Explaining", delay=_SLOW, leave=False) as bar:
             for number in range(-(-len(self) // BATCH)):
-                for one in self._batch(number):
-                    yield one
-                    bar.update()
+                made = self._batch(number, bar)
+                bar.update(number * BATCH + len(made) - bar.n)
+                yield from made
 
-    def _batch(self, number: int) -> list[Explanation]:
+    def _batch(self, number: int, bar: tqdm | None = None) -> list[Explanation]:
         if number not in self._made:
             few = self._inputs[number * BATCH : (number + 1) * BATCH]
-            self._made[number] = self._explainer.explain_all(few, **self._options)
+            options = self._options
+            if bar is not None and "progress" not in options:
+                options = {**options, "progress": _moving(bar, len(few))}
+            self._made[number] = self._explainer.explain_all(few, **options)
         return self._made[number]
 
     def __repr__(self) -> str:
@@ -392,6 +398,16 @@ class Explanations(Sequence[Explanation]):
         from lit_plugins import notebook
 
         return notebook.show(self, **widget)
+
+
+def _moving(bar: tqdm, count: int) -> Callable[[int, int], None]:
+    """Moves the bar by up to `count` inputs as their passes are done."""
+    begin = bar.n
+
+    def report(done: int, expected: int) -> None:
+        bar.update(begin + int(count * min(1.0, done / max(1, expected))) - bar.n)
+
+    return report
 
 
 def explainer_of(explanation: Explanation) -> ModelExplainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -119,6 +120,37 @@ def test_a_list_is_lazy(explainer, monkeypatch):
     assert list(explainer([])) == []
 
 
+def test_a_list_shows_its_progress(explainer, monkeypatch):
+    bars = []
+
+    class Bar(explaining.tqdm):
+        def __init__(self, *args, **options):
+            options.pop("delay")
+            super().__init__(*args, **options, file=io.StringIO())
+            self.seen = []
+            bars.append(self)
+
+        def update(self, n=1):
+            self.seen.append(n)
+            super().update(n)
+
+    monkeypatch.setattr(explaining, "tqdm", Bar)
+    found = explainer(
+        [f"what a dog {'is ' * (n % 4)}" for n in range(40)], method="lime", samples=4
+    )
+    assert len(list(found)) == 40
+    [bar] = bars
+    assert bar.n == 40
+    assert sum(1 for step in bar.seen if step > 0) > 4  # within batches of 32, too
+    assert min(bar.seen) >= 0
+    told = []
+    again = explainer(
+        ["what a dog is"], method="lime", samples=5, progress=lambda *a: told.append(a)
+    )
+    assert len(list(again)) == 1
+    assert told
+
+
 def test_a_language_model():
     explain = lit_plugins.load(tiny.hf_model("llama"))
     assert explain.task == "text-generation"
@@ -182,6 +214,12 @@ def test_specs_and_options(monkeypatch):
     monkeypatch.setattr(explaining.kinds, "open_model", opened)
     made = lit_plugins.load("hf:packaged:sentiment", dtype="bfloat16", max_length=99)
     assert made.name == "sentiment"
+    other = lit_plugins.load("hf:packaged:sentiment")
+    why, also = (one("a dog", method="grad_l2") for one in (made, other))
+    assert why.model == "hf:packaged:sentiment?dtype=bfloat16&max_length=99"
+    assert also.model == "hf:packaged:sentiment"
+    assert explaining.explainer_of(why) is made
+    assert explaining.explainer_of(also) is other
     assert (seen[0].options.dtype, seen[0].options.max_length) == ("bfloat16", 99)
     assert lit_plugins.load(parse_model("x=hf:packaged:sentiment")).name == "x"
     with pytest.raises(SpecError, match="dtype is given in the spec and as an argument"):

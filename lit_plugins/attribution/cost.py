@@ -111,9 +111,13 @@ class Calibration:
 
 
 def _timed(function: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
+    """Seconds that the function takes: the better of two, for others may be using the machine."""
+    found = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - begin)
+    return min(found)
 
 
 def _growth(function: Callable[[], None]) -> float:
