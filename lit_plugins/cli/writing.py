@@ -160,17 +160,11 @@ def _cell(value: Any, kind: str) -> Any:
 
 
 def _to_page(path: Path, out: Path, title: str) -> None:
+    from lit_plugins.attribution import exchange
     from lit_plugins.display import html
 
-    page = html.page([explanation(one) for one in lines(path)], title=title)
+    page = html.page(map(exchange.from_record, lines(path)), title=title)
     out.write_text(page, encoding="utf-8")
-
-
-def explanation(one: Line) -> Any:
-    """The Explanation of a line."""
-    from lit_plugins.attribution import exchange
-
-    return exchange.from_record({name: value for name, value in one.items() if name != "record"})
 
 
 @contextlib.contextmanager
