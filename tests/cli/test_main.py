@@ -124,6 +124,7 @@ def test_installed_as_a_program():
 def test_serve_is_launch(monkeypatch, arguments, expected):
     given = []
     monkeypatch.setattr(server, "main", lambda argv: given.append(argv) or 5)
+    monkeypatch.setattr(server, "_exit", sys.exit)  # which ends all at once beside other threads
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert given == [expected]
