@@ -64,7 +64,7 @@ def load(
         if options:
             raise SpecError("A model of ours has its options already. Leave them out.")
         return ModelExplainer(model, name or model.description)
-    if type(model).__module__.startswith("keras_hub"):
+    if kinds.is_keras_lm(model):
         from lit_plugins.models.keras_text import KerasCausalLM
 
         title = name or str(getattr(model, "name", "model"))
@@ -206,13 +206,10 @@ class ModelExplainer:
 
         """
         options |= _options(method, contrast, unit, options)
-        shared = {name: options.pop(name) for name in self._further_fields if name in options}
-        examples = [{**shared, **self._example(one)} for one in inputs]
+        asked = self._asks(inputs, target, span, options)
         # The model's limit is for one input: whoever gives a list knows that it takes longer.
-        options.setdefault("limit_seconds", self.engine.limit_seconds * max(1, len(examples)))
-        return self.engine.explain_all(
-            [self._asked(example, target, span) for example in examples], **options
-        )
+        options.setdefault("limit_seconds", self.engine.limit_seconds * max(1, len(asked)))
+        return self.engine.explain_all(asked, **options)
 
     def check(
         self,
@@ -245,9 +242,7 @@ class ModelExplainer:
         Nothing is explained; the first time, some passes over short texts are timed.
         """
         options |= _options(method, contrast, unit, options)
-        shared = {name: options.pop(name) for name in self._further_fields if name in options}
-        example = {**shared, **self._example(inputs)}
-        asked = self._asked(example, target, span)
+        [asked] = self._asks([inputs], target, span, options)
         # An Ask or a Request, whose three fields are the first arguments.
         given = (getattr(asked, one.name) for one in dataclasses.fields(asked))
         return self.engine.estimate(*given, **options)
@@ -262,6 +257,13 @@ class ModelExplainer:
             made = self.model.generate([self._prompt(example) for example in examples])
             return [{"response": one.response} for one in made]
         return [_plain(output, self._spec) for output in self._lit_model.predict(examples)]
+
+    def _asks(
+        self, inputs: Sequence[Any], target: str | None, span: Any, options: dict[str, Any]
+    ) -> list[Any]:
+        """What is asked of each input; fields of all of them are taken out of the options."""
+        shared = {name: options.pop(name) for name in self._further_fields if name in options}
+        return [self._asked({**shared, **self._example(one)}, target, span) for one in inputs]
 
     def _example(self, one: Any) -> dict[str, Any]:
         fields = self.fields

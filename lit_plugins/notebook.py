@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +34,6 @@ from lit_plugins.components import language_models
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import InputError, LitPluginsError, SpecError
 from lit_plugins.models import kinds
-from lit_plugins.models.language_model import LanguageModel
 from lit_plugins.server import build, serving
 from lit_plugins.sources import ModelOptions, ModelSpec
 from lit_plugins.toml_file import did_you_mean
@@ -330,22 +328,10 @@ def _model(name: Any, value: Any) -> tuple[str, Any]:
     sources.parse_model("hf:gpt2", name=str(name))
     if isinstance(value, str):
         return name, sources.parse_model(value, name=name)
-    loaded = _is_ours(value) or _is_keras(value) or _is_hf_pair(value)
+    loaded = bool(kinds.task_of(value)) or kinds.is_keras_lm(value) or _is_hf_pair(value)
     if not (isinstance(value, ModelSpec) or loaded):
         raise SpecError(_no_model(value, name))
     return name, value
-
-
-def _is_ours(value: Any) -> bool:
-    return any(kind.is_of(value) for kind in kinds.KINDS.values()) or isinstance(
-        value, LanguageModel
-    )
-
-
-def _is_keras(value: Any) -> bool:
-    # Whoever has such a model has imported its library; nobody else needs it.
-    library = sys.modules.get("keras_hub")
-    return library is not None and isinstance(value, library.models.CausalLM)
 
 
 def _is_hf_pair(value: Any) -> bool:
@@ -371,13 +357,13 @@ def _profile(name: str, entry: Any) -> kinds.Profile:
     """Return what the model does."""
     if isinstance(entry, ModelSpec):
         return kinds.profile_of(entry)
-    if isinstance(entry, LanguageModel) or _is_keras(entry):
+    if kinds.is_keras_lm(entry):
         return kinds.Profile("text-generation")
     return kinds.profile_of_loaded(entry[0] if isinstance(entry, tuple) else entry, name)
 
 
 def _open(name: str, entry: Any, profile: kinds.Profile) -> Any:
-    if _is_ours(entry):
+    if kinds.task_of(entry):
         return entry
     if isinstance(entry, ModelSpec):
         return kinds.open_model(entry, profile)

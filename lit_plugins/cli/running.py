@@ -14,13 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
+from lit_plugins.attribution.explanation import versions_of
 from lit_plugins.cli import reading, writing
 from lit_plugins.cli.journal import Journal
 from lit_plugins.cli.reading import Item, Source
@@ -29,7 +29,7 @@ from lit_plugins.sources import ModelSpec
 
 CHUNK = 32  # records computed together; what is lost at most when a run is interrupted
 SOME_BAD, INTERRUPTED = 3, 130
-_PACKAGES = ("lit-plugins", "torch", "transformers", "captum", "keras", "keras-hub", "numpy")
+_PACKAGES = ("torch", "transformers", "keras", "keras-hub", "numpy")  # beside ours and Captum
 
 Result = Mapping[str, Any]
 Progress = Callable[[int, int], None]
@@ -193,7 +193,7 @@ class Run:
             "input": digest,
             "reading": {**options, "further": dict(self.source.further)},
             "limit": self.source.limit,
-            "versions": _versions(),
+            "versions": dict(versions_of(*_PACKAGES)),
             "chunk": CHUNK,
         }
 
@@ -294,11 +294,3 @@ def _look(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return stat.st_size, stat.st_mtime_ns
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found

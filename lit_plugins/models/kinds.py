@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -337,6 +338,13 @@ def open_model(spec: ModelSpec, profile: Profile | None = None) -> Any:
 def task_of(model: Any) -> str:
     """The task of one of our loaded models; empty if it is of none."""
     return next((kind.task for kind in KINDS.values() if kind.is_of(model)), "")
+
+
+def is_keras_lm(model: Any) -> bool:
+    """Whether it is a causal language model of keras-hub."""
+    # Whoever has such a model has imported its library; nobody else needs it.
+    library = sys.modules.get("keras_hub")
+    return library is not None and isinstance(model, library.models.CausalLM)
 
 
 def profile_of_loaded(model: Any, name: str, options: ModelOptions | None = None) -> Profile:

@@ -6,45 +6,14 @@ import copy
 import json
 import pickle
 
-import encoders
 import numpy as np
 import pytest
-import tiny
+from explained import of_answer, of_label, of_pair, of_prompt, of_tag, of_zero_shot
 
 from lit_plugins.attribution import exchange
-from lit_plugins.attribution.explainer import Explainer
 from lit_plugins.attribution.explanation import Explanation, Segment
 from lit_plugins.attribution.options import Options
-from lit_plugins.attribution.text_explainer import TextExplainer
 from lit_plugins.errors import DataError
-
-
-def of_label(**options):
-    return TextExplainer(encoders.classifier()).explain("what a dog", **options)
-
-
-def of_pair(**options):
-    model = encoders.classifier(fields=("text_a", "text_b"))
-    return TextExplainer(model).explain(("what a dog", "a cat"), **options)
-
-
-def of_tag(**options):
-    return TextExplainer(encoders.tagger()).explain("what a dog", span="word 2", **options)
-
-
-def of_answer(**options):
-    example = {"question": "what", "context": "a dog is a cat"}
-    return TextExplainer(encoders.answerer()).explain(example, **options)
-
-
-def of_zero_shot(**options):
-    example = {"text": "a dog", "candidate_labels": ["a cat", "dogs"]}
-    return TextExplainer(encoders.zero_shot()).explain(example, **options)
-
-
-def of_prompt(**options):
-    return Explainer(tiny.hf_model("llama")).explain("One two", " three", **options)
-
 
 KINDS = [of_label, of_pair, of_tag, of_answer, of_zero_shot, of_prompt]
 
@@ -102,7 +71,7 @@ def test_which_tokens_are_explained():
     made = of_tag(method="grad_dot_input")
     assert [made.tokens[place] for place in made.places] == ["▁a"]
     assert [part.text for part in made.parts() if part.target] == [" a"]
-    made = of_prompt(method="grad_dot_input")
+    made = of_prompt(" three", method="grad_dot_input")
     assert "".join(made.tokens[place] for place in made.places) == "▁three"
     assert made.inputs == {"prompt": "One two", "target": " three"}
 

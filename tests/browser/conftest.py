@@ -11,21 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import chromium
 import pytest
 from playwright import sync_api
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "test-output"
-CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 # Milliseconds, where a test names none. The machine may be busy.
 sync_api.expect.set_options(timeout=30_000)
 
@@ -83,11 +74,11 @@ def running(name: str, *arguments: str) -> Iterator[Server]:
 # way of tests that bring their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
-    path = next((path for path in CHROMIUM if Path(path).exists()), None)
+    path = next((path for path in chromium.PATHS if Path(path).exists()), None)
     assert path, "No Chromium: run tests/install_chromium.sh"
     with (
         sync_api.sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS)) as browser,
+        playwright.chromium.launch(executable_path=path, args=list(chromium.FLAGS)) as browser,
     ):
         yield browser
 

@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-import encoders
 import numpy as np
 import pytest
-import tiny
+from explained import of_answer, of_label, of_pair, of_prompt, of_tag
 
-from lit_plugins.attribution.explainer import Explainer
-from lit_plugins.attribution.text_explainer import TextExplainer
 from lit_plugins.display import view
-
-
-def of_label(**options):
-    return TextExplainer(encoders.classifier()).explain("what a dog", **options)
-
-
-def of_pair(**options):
-    model = encoders.classifier(fields=("text_a", "text_b"))
-    return TextExplainer(model).explain(("what a dog", "a cat"), **options)
-
-
-def of_tag(**options):
-    return TextExplainer(encoders.tagger()).explain("what a dog", span="word 2", **options)
-
-
-def of_answer(**options):
-    example = {"question": "what", "context": "a dog is a cat"}
-    return TextExplainer(encoders.answerer()).explain(example, **options)
-
-
-def of_prompt(**options):
-    return Explainer(tiny.hf_model("llama")).explain("One two", " three four", **options)
-
 
 MAKERS = [of_label, of_pair, of_tag, of_answer, of_prompt]
 WAYS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import chromium
 import pytest
 from playwright import sync_api
 
@@ -11,16 +12,6 @@ from lit_plugins.report import build_comparison
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>" + "W" * 200
 WORDS = ("great", "dull", NASTY, "שלום", "映画", "film")
 
@@ -48,8 +39,8 @@ def path(explained, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        found = next((one for one in CHROMIUM if Path(one).exists()), None)
-        made = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        found = next((one for one in chromium.PATHS if Path(one).exists()), None)
+        made = playwright.chromium.launch(executable_path=found, args=list(chromium.FLAGS))
         yield made
         made.close()
 
