@@ -91,7 +91,7 @@ def address(shown):
 
 def test_what_it_serves(make, model):
     w = make({"tiny": model}, {"mine": ["the cat", "the dog"]})
-    assert "lit_plugins/client/status.js" in ask(w.url)  # our server
+    assert "lit_plugins/client/main.js" in ask(w.url)  # our server
     info = json.loads(ask(w.url, "get_info"))
     assert list(info["models"]) == ["tiny", "_tiny_salience", "_tiny_tokenizer"]
     assert "mine" in info["datasets"]

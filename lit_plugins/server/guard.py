@@ -81,10 +81,7 @@ _CONTENT_TYPES = {
     ".woff2": "font/woff2",
 }
 
-_CLIENT_SCRIPTS = b"".join(
-    b'<script type="module" src="lit_plugins/client/%s.js"></script>\n' % name
-    for name in (b"status", b"layout_settings", b"sequence_salience", b"salience_maps")
-)
+_CLIENT_SCRIPT = b'<script type="module" src="lit_plugins/client/main.js"></script>\n'
 _CLIENT_STYLE = b'<link href="lit_plugins/client/fonts.css" rel="stylesheet">\n'
 # LIT's page gets its fonts and icons from elsewhere; offline, icons would be overlapping words.
 _FOREIGN_STYLE = re.compile(rb'[ \t]*<link [^>]*href="https?://[^>]*rel="stylesheet"[^>]*>\n?')
@@ -170,7 +167,7 @@ class Guard:
         page = _FOREIGN_STYLE.sub(b"", response.get_data())
         page = page.replace(b"</head>", _CLIENT_STYLE + b"</head>", 1)
         before, end, after = page.rpartition(b"</body>")
-        response.set_data(before + _CLIENT_SCRIPTS + end + after if end else page + _CLIENT_SCRIPTS)
+        response.set_data(before + _CLIENT_SCRIPT + end + after if end else page + _CLIENT_SCRIPT)
         return response
 
     def _call(self, path: str, request: Request) -> Response:

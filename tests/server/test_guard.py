@@ -124,7 +124,7 @@ def test_a_model_from_the_dialog(client, app, monkeypatch, echo):
 def test_static_files(client):
     page = client.get("/")
     assert page.text.index("<lit-app>") < page.text.index("status.js") < page.text.index("</body>")
-    assert 'src="lit_plugins/client/status.js"' in page.text  # relative: behind any prefix
+    assert 'src="lit_plugins/client/main.js"' in page.text  # relative: behind any prefix
     script = client.get("/main.js")
     assert (script.text, script.content_type) == ("let x;", "text/javascript; charset=utf-8")
     assert client.head("/main.js").status_code == 200
@@ -137,7 +137,7 @@ def test_static_files(client):
 
 def test_the_real_page_gets_our_script(make_app, echo):
     page = Client(guard.Guard(make_app(echo))).get("/index.html").text
-    assert page.index("main.js") < page.index("lit_plugins/client/status.js")
+    assert page.index('"main.js"') < page.index("lit_plugins/client/main.js")
 
 
 def test_page_asks_nobody_else_for_fonts(make_app, echo):
