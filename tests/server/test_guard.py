@@ -123,7 +123,7 @@ def test_a_model_from_the_dialog(client, app, monkeypatch, echo):
 
 def test_static_files(client):
     page = client.get("/")
-    assert page.text.index("<lit-app>") < page.text.index("status.js") < page.text.index("</body>")
+    assert page.text.index("<lit-app>") < page.text.index("client/main.js") < page.text.index("</body>")
     assert 'src="lit_plugins/client/main.js"' in page.text  # relative: behind any prefix
     script = client.get("/main.js")
     assert (script.text, script.content_type) == ("let x;", "text/javascript; charset=utf-8")
