@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check docs benchmark lock clean
+.PHONY: serve test check types docs benchmark lock clean
 
 serve: $(VENV)/.demo
 	$(BIN)/python launch.py $(ARGS)
@@ -14,10 +14,19 @@ test: $(VENV)/.dev
 	sh tests/install_chromium.sh
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev docs
+check: $(VENV)/.dev docs types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The JSDoc types of lit_plugins/client: nothing is compiled, and nothing of npm's is served.
+types: node_modules/.installed
+	npx --no-install tsc -p .
+
+node_modules/.installed: package.json
+	@command -v npm >/dev/null || { echo 'Needs npm: install Node.js, 18 or later.' >&2; exit 1; }
+	npm install --no-package-lock --no-audit --no-fund --silent
+	touch $@
 
 # The documentation as a site, in build/site; whatever is wrong with it is an error.
 docs: $(VENV)/.dev
@@ -41,4 +50,4 @@ lock:
 	  build/lock/bin/python -m pip list --format=freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist node_modules *.egg-info

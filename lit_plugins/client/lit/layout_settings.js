@@ -10,7 +10,7 @@ if (modules == null) {
   console.warn('lit_plugins: this LIT has no lit-modules; the sizes in layouts do not count.');
 } else {
   const willUpdate = modules.willUpdate;
-  modules.willUpdate = function(changed) {
+  modules.willUpdate = /** @this {import('./lit.js').LitModules} */ function(changed) {
     willUpdate?.call(this, changed);
     const layout = this.modulesService?.declaredLayout;
     if (layout == null || layout === this.litPluginsLayout) return;

@@ -6,10 +6,10 @@
 const module = customElements.get('salience-map-module');
 const run = module?.prototype?.runInterpreter;
 
-if (run == null) {
+if (module == null || run == null) {
   console.warn('lit_plugins: this LIT has no salience-map-module that runs interpreters.');
 } else {
-  module.prototype.runInterpreter = async function (name) {
+  module.prototype.runInterpreter = async function (/** @type {string} */ name) {
     try {
       return await run.call(this, name);
     } catch (error) {
