@@ -16,8 +16,9 @@ A file `layouts/NAME.toml` is the layout NAME:
     leftWidth = 40                          # of the left group, percent
     centerPage = false
 
-A module is named by its class (`DataTableModule`) or by its element (`data-table-module`). With
-`required_for_tab` the tab is left out where that module has nothing to show.
+A module is named by its class (`DataTableModule`) or by its element (`data-table-module`): LIT's,
+or one of `OUR_MODULES`. With `required_for_tab` the tab is left out where that module has nothing
+to show.
 
 LIT's client answers an unknown module with an empty page, so everything is checked here.
 """
@@ -25,10 +26,11 @@ LIT's client answers an unknown module with an empty page, so everything is chec
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import attr
 import pydantic
 from lit_nlp.api import layout as lit_layout
 
@@ -39,6 +41,22 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # The client writes open tabs into the URL, and titles into HTML.
 _UNSAFE_IN_TITLES = re.compile(r"[<>&`\x00-\x1f\x7f]")
 _GROUPS = ("left", "upper", "lower")
+
+
+class OurModule(NamedTuple):
+    """An element that `lit_plugins/client` defines, and LIT's that can stand in for it."""
+
+    element: str
+    stand_in: str | None
+
+
+OUR_MODULES = {
+    "SignedSequenceSalienceModule": OurModule(
+        "signed-sequence-salience-module", "sequence-salience-module"
+    ),
+    "SalienceHeatMapModule": OurModule("salience-heat-map-module", None),
+    "SalienceCompareModule": OurModule("salience-compare-module", None),
+}
 
 
 class _Strict(pydantic.BaseModel):
@@ -75,14 +93,11 @@ class _Layout(_Strict):
     settings: _Settings = _Settings()
 
 
-def load(
-    folders: Sequence[Path], *, extra_modules: Collection[str] = ()
-) -> dict[str, lit_layout.LitCanonicalLayout]:
+def load(folders: Sequence[Path]) -> dict[str, lit_layout.LitCanonicalLayout]:
     """Read every `*.toml` of the folders; layouts come by name, in the folders' order.
 
     Args:
       folders: folders of layout files.
-      extra_modules: element names that our own client defines beside LIT's.
 
     Raises:
       ConfigError: a folder or file cannot be read, or a layout is invalid, or two have one name. It
@@ -90,7 +105,8 @@ def load(
 
     """
     elements = {module.name: str(module.value) for module in lit_layout.LitModuleName}
-    elements |= {element: element for element in [*elements.values(), *extra_modules]}
+    elements |= {name: module.element for name, module in OUR_MODULES.items()}
+    elements |= {element: element for element in elements.values()}
     layouts: dict[str, lit_layout.LitCanonicalLayout] = {}
     origins: dict[str, Path] = {}
     for folder in folders:
@@ -111,6 +127,50 @@ def load(
             layouts[name] = _read(path, elements)
             origins[name] = path
     return layouts
+
+
+def without_ours(
+    layouts: Mapping[str, lit_layout.LitCanonicalLayout],
+) -> dict[str, lit_layout.LitCanonicalLayout]:
+    """Return the layouts for a page without our client: stand-ins for our modules, or nothing.
+
+    A tab that has no module left is dropped; where `upper` has none, it shows what `lower` had.
+    """
+    return {name: _without_ours(layout) for name, layout in layouts.items()}
+
+
+def _without_ours(layout: lit_layout.LitCanonicalLayout) -> lit_layout.LitCanonicalLayout:
+    groups: dict[str, dict[str, list]] = {}
+    for group in _GROUPS:
+        tabs = {title: _stock(modules) for title, modules in getattr(layout, group).items()}
+        groups[group] = {title: modules for title, modules in tabs.items() if modules}
+    if not groups["upper"]:
+        groups["upper"], groups["lower"] = groups["lower"], {}
+    return attr.evolve(layout, **groups)
+
+
+def _stock(modules: lit_layout.LitModuleList) -> list:
+    """Return one tab's modules without ours."""
+    stand_ins = dict(OUR_MODULES.values())
+    elements = [_element(module) for module in modules]
+    kept: list[str | lit_layout.LitModuleName | lit_layout.ModuleConfig] = []
+    for module, element in zip(modules, elements, strict=True):
+        if element not in stand_ins:
+            kept.append(module)
+            continue
+        stand_in = stand_ins[element]
+        if stand_in is None or stand_in in elements:
+            continue
+        if isinstance(module, lit_layout.ModuleConfig):
+            kept.append(lit_layout.ModuleConfig(stand_in, module.requiredForTab))
+        else:
+            kept.append(stand_in)
+    return kept
+
+
+def _element(module: str | lit_layout.LitModuleName | lit_layout.ModuleConfig) -> str:
+    name = module.module if isinstance(module, lit_layout.ModuleConfig) else module
+    return name.value if isinstance(name, lit_layout.LitModuleName) else name
 
 
 def _read(path: Path, elements: dict[str, str]) -> lit_layout.LitCanonicalLayout:

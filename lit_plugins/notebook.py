@@ -34,7 +34,7 @@ from lit_plugins.components import language_models
 from lit_plugins.components.loading import Loadable
 from lit_plugins.errors import InputError, LitPluginsError, SpecError
 from lit_plugins.models import kinds
-from lit_plugins.server import build, serving
+from lit_plugins.server import build, lit_client, serving
 from lit_plugins.sources import ModelOptions, ModelSpec
 from lit_plugins.toml_file import did_you_mean
 
@@ -190,7 +190,10 @@ def widget(
     prompts = any(one.task == "text-generation" for one in profiles.values())
     data = _datasets(_samples() if datasets is None else datasets, "prompt" if prompts else "text")
     page_layouts = build.page_layouts(
-        [resources.folder("layouts")], layout, lit_kwargs.pop("layouts", None)
+        [resources.folder("layouts")],
+        layout,
+        lit_kwargs.pop("layouts", None),
+        ours=lit_client.is_known(Path(lit_kwargs.get("client_root") or lit_client.ROOT)),
     )
     specs = [entry for entry in wanted.values() if isinstance(entry, ModelSpec)]
     for spec in specs:

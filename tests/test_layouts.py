@@ -28,10 +28,10 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
     return path
 
 
-def error_of(tmp_path: Path, text: str, **kwargs) -> str:
+def error_of(tmp_path: Path, text: str) -> str:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
-        layouts.load([tmp_path], **kwargs)
+        layouts.load([tmp_path])
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -114,16 +114,54 @@ def test_settings_default_to_lits_own(tmp_path):
     assert layouts.load([tmp_path])["mine"].layoutSettings == lit_layout.LayoutSettings()
 
 
-def test_modules_of_our_own_client_are_known_when_named(tmp_path):
-    text = '[upper]\nA = ["lit-plugins-attribution-module"]\n'
-    assert "unknown module" in error_of(tmp_path, text)
-    found = layouts.load([tmp_path], extra_modules={"lit-plugins-attribution-module"})
-    assert found["mine"].upper == {"A": ["lit-plugins-attribution-module"]}
-    message = error_of(
-        tmp_path, '[upper]\nA = ["lit-plugins-atribution-module"]\n',
-        extra_modules=["lit-plugins-attribution-module"],
-    )  # fmt: skip
-    assert "Did you mean 'lit-plugins-attribution-module'?" in message
+@pytest.mark.parametrize("name", layouts.OUR_MODULES)
+def test_modules_of_our_own_client(tmp_path, name):
+    element = layouts.OUR_MODULES[name].element
+    assert lit_layout.LitModuleName.__members__.get(name) is None
+    write(tmp_path, f'[upper]\nA = ["{name}"]\nB = ["{element}"]\n')
+    assert layouts.load([tmp_path])["mine"].upper == {"A": [element], "B": [element]}
+    message = error_of(tmp_path, f'[upper]\nA = ["{name}"]\nB = ["{name[:-1]}"]\n')
+    assert f"Did you mean '{name}'?" in message
+    assert element in message
+
+
+def test_without_our_client_lits_modules_stand_in(tmp_path):
+    write(
+        tmp_path,
+        """
+[left]
+Compare = ["SalienceCompareModule"]
+Both = ["SalienceHeatMapModule", "DataTableModule"]
+[upper]
+Map = ["SalienceHeatMapModule"]
+[lower]
+Salience = [
+  { module = "SignedSequenceSalienceModule", required_for_tab = true }, "MetricsModule"
+]
+Again = ["SignedSequenceSalienceModule", "SequenceSalienceModule"]
+[settings]
+leftWidth = 37
+""",
+    )
+    found = layouts.load([tmp_path])
+    stock = layouts.without_ours(found)["mine"]
+    ours = {module.element for module in layouts.OUR_MODULES.values()}
+    assert ours <= modules_of(found["mine"])
+    assert not ours & modules_of(stock)
+    assert stock.left == {"Both": ["data-table-module"]}
+    # What is above must not be empty.
+    assert stock.upper == {
+        "Salience": [lit_layout.ModuleConfig("sequence-salience-module", True), "metrics-module"],
+        "Again": ["sequence-salience-module"],
+    }
+    assert stock.lower == {}
+    assert stock.layoutSettings.leftWidth == 37
+
+
+def test_lits_own_layouts_stay_as_they_are():
+    theirs = lit_layout.DEFAULT_LAYOUTS
+    stock = layouts.without_ours(theirs)
+    assert serialize.to_json(stock, simple=True) == serialize.to_json(theirs, simple=True)
 
 
 def test_unknown_module_is_named_and_the_valid_ones_listed(tmp_path):

@@ -71,8 +71,16 @@ def page_layouts(
     folders: Sequence[Path],
     default: str,
     more: Mapping[str, lit_layout.LitCanonicalLayout] | None = None,
+    *,
+    ours: bool = True,
 ) -> dict[str, lit_layout.LitCanonicalLayout]:
     """Return LIT's layouts, those of plugins and of the folders, and `more`, by name.
+
+    Args:
+        folders: Of layout files.
+        default: The layout that the page opens with.
+        more: Layouts that somebody has made in Python.
+        ours: Whether the page gets our client; without it, LIT's modules stand in for ours.
 
     Raises:
         ConfigError: A file is invalid, or none of them is called `default`.
@@ -83,7 +91,7 @@ def page_layouts(
     if default not in found:
         hint = did_you_mean(default, found)
         raise ConfigError(f"Unknown layout {default!r}.{hint} Available: {', '.join(found)}.")
-    return found
+    return found if ours else layouts.without_ours(found)
 
 
 def loaders(allowed_models: Sequence[str], data_folders: Sequence[Path]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from werkzeug.wrappers import Request, Response
 
 from lit_plugins.datasets import is_encodable
 from lit_plugins.errors import LitPluginsError
+from lit_plugins.server import lit_client
 
 CLIENT_FOLDER = Path(__file__).parent.parent / "client"
 BODY_LIMIT = 64 * 2**20  # bytes; LIT's own requests hold text, and thumbnails at most
@@ -121,6 +122,7 @@ class Guard:
         self._status = status
         self._allow_cross_origin = allow_cross_origin
         self._root = Path(app._wsgi_app._project_root).resolve()
+        self._with_our_client = lit_client.is_known(self._root)
         self._create_lock = threading.Lock()
         self._working = threading.BoundedSemaphore(WORKING_LIMIT)
         # LIT's handlers wrap the functions that do the work: dict, **parameters -> object.
@@ -166,8 +168,11 @@ class Guard:
         response = _file(self._root, "static/index.html", 0)
         page = _FOREIGN_STYLE.sub(b"", response.get_data())
         page = page.replace(b"</head>", _CLIENT_STYLE + b"</head>", 1)
+        response.set_data(page)
+        if not self._with_our_client:
+            return response
         before, end, after = page.rpartition(b"</body>")
-        response.set_data(before + _CLIENT_SCRIPT + end + after if end else page + _CLIENT_SCRIPT)
+        response.set_data(before + _CLIENT_SCRIPT + end + after)
         return response
 
     def _call(self, path: str, request: Request) -> Response:

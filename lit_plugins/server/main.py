@@ -29,7 +29,7 @@ from lit_plugins.components.loading import start_all
 from lit_plugins.components.shared import Explainable, Wanted
 from lit_plugins.errors import ConfigError, LitPluginsError, SpecError
 from lit_plugins.models import kinds
-from lit_plugins.server import build, config
+from lit_plugins.server import build, config, lit_client
 
 _EXAMPLES = """\
 launch.py serves language models, classifiers, taggers and question answerers in LIT, the Learning
@@ -321,7 +321,10 @@ def _set_up_logging() -> None:
 def _serve(setup: _Setup) -> None:
     """Serve until stopped."""
     lit = dict(setup.lit)
-    page_layouts = build.page_layouts(setup.layout_folders, lit["default_layout"])
+    # LIT's own servers know nothing of our client, and an unknown module is an empty page.
+    ours = lit["server_type"] == _LIT_DEFAULTS["server_type"]
+    ours = ours and lit_client.is_known(Path(lit["client_root"]))
+    page_layouts = build.page_layouts(setup.layout_folders, lit["default_layout"], ours=ours)
     data = {spec.name: spec.load() for spec in setup.datasets}
     loadables, models = build.models(setup.models, data.values())
 
