@@ -8,3 +8,4 @@ import './status.js';
 import './lit/layout_settings.js';
 import './lit/prompts_only.js';
 import './lit/salience_maps.js';
+import './modules/sequence_salience.js';

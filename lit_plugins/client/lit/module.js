@@ -1,0 +1,88 @@
+/**
+ * What makes a module of LIT's page out of a component of ours.
+ * @module
+ */
+
+/** @import {Page} from '../core/types.js' */
+/** @import {LitModule} from './lit.js' */
+
+import {html, render} from '../vendor/htm_preact.js';
+import {lit} from './names.js';
+
+/** Rules of our modules, from a file as LIT's are. */
+const sheet = new CSSStyleSheet();
+fetch(new URL('../modules.css', import.meta.url))
+    .then((response) => response.text())
+    .then((text) => sheet.replaceSync(text));
+
+/**
+ * @param {object} options
+ * @param {string} options.element its name, which layouts use
+ * @param {string} options.title
+ * @param {string} options.info in Markdown, behind the question mark
+ * @param {boolean} options.duplicate whether there is one for each model, and for a pinned example
+ * @param {(page: Page) => unknown} options.View
+ */
+export function defineModule({element, title, info, duplicate, View}) {
+  const {LitModule, styles, selection} = lit();
+  // What lit-html's `html` makes of a template literal.
+  const strings = Object.assign(
+      [`<${element} model=`, ' .shouldReact=', ' selectionServiceIndex=', `></${element}>`],
+      {raw: []});
+
+  class Module extends LitModule {
+    static title = title;
+    static infoMarkdown = info;
+    static numCols = 6;
+    static duplicateForExampleComparison = duplicate;
+    static duplicateForModelComparison = duplicate;
+    static duplicateAsRow = true;
+    static template = (/** @type {unknown} */ model, /** @type {unknown} */ side,
+        /** @type {unknown} */ shouldReact) =>
+      ({['_$litType$']: 1, strings, values: [model, shouldReact, side]});
+    static get styles() {
+      return [styles, sheet];
+    }
+    static shouldDisplayModule() {
+      return true;
+    }
+
+    #host = document.createElement('div');
+
+    /** What the page shows: what is read here is observed by MobX. */
+    #page() {
+      const {appState} = this;
+      const side = this.selectionServiceIndex ?? 0;
+      /** @type {Page} */
+      const page = {
+        model: this.model || appState.currentModels[0],
+        models: [...appState.currentModels],
+        dataset: appState.currentDataset,
+        side,
+        example: selection(this, side).primarySelectedInputData,
+        pinned: appState.compareExamplesEnabled ? selection(this, 1).primarySelectedInputData : null,
+        examples: appState.currentInputData,
+        inputs: Object.fromEntries(appState.currentModels.map(
+            (model) => [model, Object.keys(appState.getModelSpec(model).input)])),
+      };
+      return page;
+    }
+
+    renderImpl() {
+      this.#host.className = 'module-container lit-plugins';
+      render(html`<${View} ...${this.#page()} />`, this.#host);
+      return this.#host;
+    }
+
+    disconnectedCallback() {
+      super.disconnectedCallback();
+      render(null, this.#host);
+    }
+
+    connectedCallback() {
+      super.connectedCallback();
+      this.requestUpdate();
+    }
+  }
+  customElements.define(element, Module);
+}

@@ -1,0 +1,180 @@
+/**
+ * A text whose parts are coloured by their scores. Parts of what may be explained are clicked, or
+ * chosen by keyboard: arrows move, Enter selects, with Shift up to there, Escape clears.
+ * @module
+ */
+
+/** @import {Colours, Piece, Span} from '../core/types.js' */
+
+import {shade} from '../core/colours.js';
+import {exact, visible} from '../core/words.js';
+import {html, useLayoutEffect, useRef} from '../vendor/htm_preact.js';
+
+/**
+ * @typedef {object} Props
+ * @property {Piece[]} pieces
+ * @property {Colours} colours
+ * @property {number} most the score that has the strongest colour
+ * @property {boolean} signed
+ * @property {string} units of a score
+ * @property {string} label what the text is, read aloud
+ * @property {(piece: Piece) => boolean} [selectable] whether it may be explained
+ * @property {Span | null} [selected] what is explained
+ * @property {(span: Span | null) => void} [onSelect]
+ * @property {boolean} [busy]
+ */
+
+/** @param {Props} props */
+export function ColouredText(props) {
+  const {pieces, colours, most, signed, units, label, busy = false} = props;
+  const selectable = props.selectable ?? (() => false);
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const tip = useRef(/** @type {HTMLElement | null} */ (null));
+  const current = useRef(-1); // the part that Tab leads to
+  if (!(current.current in pieces)) current.current = pieces.findIndex(selectable);
+  if (current.current < 0) current.current = 0;
+
+  useLayoutEffect(() => hide(tip.current), [pieces]);
+
+  const numberOf = (/** @type {Event} */ event) => {
+    const part = /** @type {HTMLElement} */ (event.target).closest('[data-number]');
+    return part === null ? -1 : Number(/** @type {HTMLElement} */ (part).dataset.number);
+  };
+  const partAt = (/** @type {number} */ number) =>
+    /** @type {HTMLElement | undefined} */ (box.current?.querySelectorAll('[data-number]')[number]);
+
+  const show = (/** @type {Event} */ event) => {
+    const number = numberOf(event);
+    const piece = pieces[number];
+    if (!piece || piece.score === null || !tip.current) return hide(tip.current);
+    tip.current.textContent = `${exact(piece.score)} ${units}`;
+    tip.current.hidden = false;
+    place(tip.current, /** @type {HTMLElement} */ (partAt(number)));
+  };
+  const select = (/** @type {number} */ number, /** @type {boolean} */ extend) => {
+    const piece = pieces[number];
+    if (!piece || !selectable(piece) || !props.onSelect) return;
+    const {start, stop} = piece;
+    const old = props.selected ?? null;
+    if (extend && old) props.onSelect([Math.min(start, old[0]), Math.max(stop, old[1])]);
+    else if (old && old[0] === start && old[1] === stop) props.onSelect(null);
+    else props.onSelect([start, stop]);
+  };
+  const move = (/** @type {number} */ number) => {
+    if (!(number in pieces)) return;
+    partAt(current.current)?.setAttribute('tabindex', '-1');
+    current.current = number;
+    partAt(number)?.setAttribute('tabindex', '0');
+    partAt(number)?.focus();
+  };
+  const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
+    const at = numberOf(event);
+    if (at < 0) return;
+    switch (event.key) {
+      case 'ArrowRight': move(at + 1); break;
+      case 'ArrowLeft': move(at - 1); break;
+      case 'ArrowDown': move(nextLine(box.current, at, 1)); break;
+      case 'ArrowUp': move(nextLine(box.current, at, -1)); break;
+      case 'Home': move(0); break;
+      case 'End': move(pieces.length - 1); break;
+      case 'Enter': case ' ': select(at, event.shiftKey); break;
+      case 'Escape': props.onSelect?.(null); break;
+      default: return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  const onClick = (/** @type {MouseEvent} */ event) => {
+    const number = numberOf(event);
+    if (number < 0) return;
+    current.current = number;
+    select(number, event.shiftKey);
+    if (event.shiftKey) document.getSelection()?.removeAllRanges();
+  };
+
+  return html`
+    <div class="text-frame">
+      <div class="text" ref=${box} role="listbox" aria-label=${label} aria-multiselectable="true"
+        aria-busy=${busy} dir="auto" onClick=${onClick} onKeyDown=${onKeyDown}
+        onMouseOver=${show} onFocusIn=${show}
+        onMouseLeave=${() => hide(tip.current)} onFocusOut=${() => hide(tip.current)}>
+        ${pieces.map((piece, number) => html`<${Part} key=${number} piece=${piece}
+          number=${number} reached=${number === current.current} can=${selectable(piece)}
+          colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)}
+          units=${units} />`)}
+      </div>
+      <div class="tip" role="tooltip" ref=${tip} hidden></div>
+    </div>`;
+}
+
+/**
+ * One part; the white space around it has no colour.
+ * @param {{piece: Piece, number: number, reached: boolean, can: boolean, colour: string, units: string}} props
+ */
+function Part({piece, number, reached, can, colour, units}) {
+  const inner = piece.text.trim() || (piece.score === null && !piece.target ? '' : visible(piece.text));
+  const [before, after] = piece.text.trim() ? around(piece.text) : ['', piece.text];
+  const classes = ['piece', can && 'can', piece.target && 'target', !piece.own && 'aside'];
+  const said = [
+    visible(piece.text), piece.score !== null && `${exact(piece.score)} ${units}`,
+    piece.target && 'explained',
+  ];
+  return html`${before}<span class=${classes.filter(Boolean).join(' ')} role="option"
+    data-number=${number} tabindex=${reached ? 0 : -1} aria-selected=${piece.target}
+    aria-disabled=${!can} aria-label=${said.filter(Boolean).join(', ')}
+    style=${{backgroundColor: piece.target ? '' : colour}}>${inner}</span>${after}`;
+}
+
+/**
+ * The white space before and behind.
+ * @param {string} text
+ */
+function around(text) {
+  return [text.slice(0, text.length - text.trimStart().length), text.slice(text.trimEnd().length)];
+}
+
+/** @param {HTMLElement | null} tip */
+function hide(tip) {
+  if (tip) tip.hidden = true;
+}
+
+/**
+ * Puts the tip above a part, and inside the frame.
+ * @param {HTMLElement} tip
+ * @param {HTMLElement} part
+ */
+function place(tip, part) {
+  const frame = /** @type {HTMLElement} */ (tip.parentElement).getBoundingClientRect();
+  const [box] = part.getClientRects();
+  if (!box) return;
+  const left = Math.min(box.left - frame.left, frame.width - tip.offsetWidth);
+  const above = box.top - frame.top - tip.offsetHeight - 2;
+  tip.style.left = `${Math.max(0, left)}px`;
+  tip.style.top = `${above >= 0 ? above : box.bottom - frame.top + 2}px`;
+}
+
+/**
+ * The part next to this one on the line below (1) or above (-1).
+ * @param {HTMLElement | null} box
+ * @param {number} at
+ * @param {1 | -1} step
+ */
+function nextLine(box, at, step) {
+  const parts = /** @type {HTMLElement[]} */ ([...(box?.querySelectorAll('[data-number]') ?? [])]);
+  const middle = (/** @type {DOMRect} */ rect) => rect.left + rect.width / 2;
+  const here = parts[at].getClientRects()[step > 0 ? parts[at].getClientRects().length - 1 : 0];
+  let best = at;
+  let line = NaN;
+  for (let number = at + step; number in parts; number += step) {
+    const rects = parts[number].getClientRects();
+    if (!rects.length) continue;
+    const rect = rects[step > 0 ? 0 : rects.length - 1];
+    if (Math.abs(rect.top - here.top) < 4) continue;
+    if (Number.isNaN(line)) line = rect.top;
+    if (Math.abs(rect.top - line) > 4) break;
+    const closer = Math.abs(middle(rect) - middle(here)) <
+        Math.abs(middle(parts[best].getClientRects()[0]) - middle(here));
+    if (best === at || closer) best = number;
+  }
+  return best;
+}
