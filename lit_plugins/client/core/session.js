@@ -28,8 +28,6 @@ export class Session extends Observable {
   /** @type {Unit} */
   unit = 'word';
   pattern = '';
-  /** Of colours: above 1, weak scores are shown stronger than they are. */
-  intensity = 1;
 
   /**
    * Says which example is looked at; of another one nothing is selected yet.
@@ -41,7 +39,7 @@ export class Session extends Observable {
     this.target = this.span = this.choice = null;
   }
 
-  /** @param {Partial<Pick<Session, 'target' | 'span' | 'choice' | 'method' | 'options' | 'unit' | 'pattern' | 'intensity'>>} change */
+  /** @param {Partial<Pick<Session, 'target' | 'span' | 'choice' | 'method' | 'options' | 'unit' | 'pattern'>>} change */
   set(change) {
     Object.assign(this, change);
     this.changed();

@@ -24,12 +24,12 @@ fetch(new URL('../modules.css', import.meta.url))
  * @param {(page: Page) => unknown} options.View
  */
 export function defineModule({element, title, info, duplicate, View}) {
-  const {LitModule, styles, selection} = lit();
-  // What lit-html's `html` makes of a template literal.
-  const strings = Object.assign(
-      [`<${element} model=`, ' .shouldReact=', ' selectionServiceIndex=', `></${element}>`],
-      {raw: []});
-
+  const found = take();
+  if (found instanceof Error) {
+    defineNote(element, title, found);
+    return;
+  }
+  const {LitModule, styles, selection} = found;
   class Module extends LitModule {
     static title = title;
     static infoMarkdown = info;
@@ -37,9 +37,7 @@ export function defineModule({element, title, info, duplicate, View}) {
     static duplicateForExampleComparison = duplicate;
     static duplicateForModelComparison = duplicate;
     static duplicateAsRow = true;
-    static template = (/** @type {unknown} */ model, /** @type {unknown} */ side,
-        /** @type {unknown} */ shouldReact) =>
-      ({['_$litType$']: 1, strings, values: [model, shouldReact, side]});
+    static template = template(element);
     static get styles() {
       return [styles, sheet];
     }
@@ -85,4 +83,49 @@ export function defineModule({element, title, info, duplicate, View}) {
     }
   }
   customElements.define(element, Module);
+}
+
+/** @returns {ReturnType<typeof lit> | Error} */
+function take() {
+  try {
+    return lit();
+  } catch (error) {
+    return /** @type {Error} */ (error);
+  }
+}
+
+/**
+ * What makes lit-html draw an element, as its `html` would of a template literal.
+ * @param {string} element
+ */
+function template(element) {
+  const strings = Object.assign(
+      [`<${element} model=`, ' .shouldReact=', ' selectionServiceIndex=', `></${element}>`],
+      {raw: []});
+  return (/** @type {string} */ model, /** @type {number} */ side, /** @type {number} */ shouldReact) =>
+    ({['_$litType$']: 1, strings, values: [model, shouldReact, side]});
+}
+
+/**
+ * Stands in for a module where LIT is not as we know it: without, the page would be empty.
+ * @param {string} element
+ * @param {string} title
+ * @param {Error} error
+ */
+function defineNote(element, title, error) {
+  const note = `${title} needs LIT 1.3.1's client, and this one differs: ${error.message} ` +
+      'Choose one of LIT\'s own layouts under Configure.';
+  console.warn(`lit_plugins: ${note}`);
+  customElements.define(element, class extends HTMLElement {
+    static title = title;
+    static numCols = 4;
+    static template = template(element);
+    static shouldDisplayModule() {
+      return true;
+    }
+
+    connectedCallback() {
+      this.textContent = note;
+    }
+  });
 }

@@ -24,18 +24,17 @@ const LONGEST = 60; // characters of a text on a button
  * @param {Text | null} props.text
  * @param {object | null} props.wanted the question that these make; null if it is not complete
  * @param {boolean} props.known whether its answer is
- * @param {Record<string, {forward: number, backward: number, seconds: number | null}>} [props.costs]
  * @param {(change: Parameters<Session['set']>[0]) => void} props.onChange
  * @param {() => void} props.onRun
  */
-export function Controls({about, page, method, chosen, text, wanted, known, costs, onChange, onRun}) {
+export function Controls({about, page, method, chosen, text, wanted, known, onChange, onRun}) {
   const [open, setOpen] = useState(Object.keys(chosen.options).length > 0);
   const set = Object.keys(chosen.options).filter((name) => method.options.includes(name)).length;
   return html`
     <div class="module-toolbar" role="toolbar" aria-label="What is explained, and how">
       ${text && text.sequences.length > 0 && html`<${Sequences} text=${text} chosen=${chosen}
         onChange=${onChange} />`}
-      <${MethodMenu} methods=${about.methods} chosen=${method} costs=${costs}
+      <${MethodMenu} methods=${about.methods} chosen=${method} question=${wanted}
         onChoose=${(/** @type {string} */ name) => onChange({method: name})} />
       <button class="hairline-button" aria-expanded=${open} onClick=${() => setOpen(!open)}>
         <span class="material-icon" aria-hidden="true">tune</span>

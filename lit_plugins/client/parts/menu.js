@@ -20,9 +20,10 @@ import {html, useEffect, useRef, useState} from '../vendor/htm_preact.js';
  * @param {{title: string, items: Item[]}[]} props.groups
  * @param {string} [props.value] what is chosen now
  * @param {(value: string) => void} props.onChoose
+ * @param {() => void} [props.onOpen]
  * @param {boolean} [props.disabled]
  */
-export function Menu({label, text, groups, value, onChoose, disabled = false}) {
+export function Menu({label, text, groups, value, onChoose, onOpen, disabled = false}) {
   const [open, setOpen] = useState(false);
   const root = useRef(/** @type {HTMLElement | null} */ (null));
   const items = () =>
@@ -59,6 +60,10 @@ export function Menu({label, text, groups, value, onChoose, disabled = false}) {
     event.preventDefault();
     event.stopPropagation();
   };
+  const toggle = () => {
+    if (!open) onOpen?.();
+    setOpen(!open);
+  };
   const choose = (/** @type {string} */ chosen) => {
     close(true);
     onChoose(chosen);
@@ -66,7 +71,7 @@ export function Menu({label, text, groups, value, onChoose, disabled = false}) {
   return html`
     <div class="menu" ref=${root} onKeyDown=${onKeyDown}>
       <button class="hairline-button" aria-haspopup="menu" aria-expanded=${open}
-        aria-label=${`${label}: ${text}`} disabled=${disabled} onClick=${() => setOpen(!open)}>
+        aria-label=${`${label}: ${text}`} disabled=${disabled} onClick=${toggle}>
         <span class="chosen">${text}</span>
         <span class="material-icon" aria-hidden="true">arrow_drop_down</span>
       </button>

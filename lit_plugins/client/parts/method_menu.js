@@ -6,18 +6,29 @@
 /** @import {Method} from '../core/types.js' */
 
 import {duration} from '../core/words.js';
-import {html} from '../vendor/htm_preact.js';
+import {ask} from '../core/server.js';
+import {html, useState} from '../vendor/htm_preact.js';
 import {Menu} from './menu.js';
+
+/**
+ * What each method would cost, by its name.
+ * @typedef {Record<string, {forward: number, backward: number, seconds: number | null}>} Costs
+ */
 
 /**
  * @param {object} props
  * @param {Method[]} props.methods
  * @param {Method} props.chosen
- * @param {Record<string, {forward: number, backward: number, seconds: number | null}>} [props.costs]
- *   for the text that is shown
+ * @param {object | null} props.question whose costs are shown
  * @param {(name: string) => void} props.onChoose
  */
-export function MethodMenu({methods, chosen, costs = {}, onChoose}) {
+export function MethodMenu({methods, chosen, question, onChoose}) {
+  const [costs, setCosts] = useState(/** @type {Costs} */ ({}));
+  const onOpen = () => {
+    setCosts({});
+    // Without them the menu says what any text costs.
+    if (question) ask('costs', question).then(setCosts, () => undefined);
+  };
   const families = [...new Set(methods.map(({family}) => family))];
   const note = (/** @type {Method} */ {name, signed, cost}) => {
     const {forward = 0, backward = 0, seconds = null} = costs[name] ?? {};
@@ -31,5 +42,5 @@ export function MethodMenu({methods, chosen, costs = {}, onChoose}) {
       {value: one.name, text: one.title, note: note(one), hint: one.description})),
   }));
   return html`<${Menu} label="Method" text=${chosen.title} groups=${groups} value=${chosen.name}
-    onChoose=${onChoose} />`;
+    onChoose=${onChoose} onOpen=${onOpen} />`;
 }
