@@ -1,20 +1,31 @@
 /**
- * Takes the spinner of LIT's Salience Maps away when a request is refused: in LIT 1.3.1 it stays for
- * ever, over all that could be clicked. Private names of LIT's: without them, it stays.
+ * What we change in LIT's Salience Maps module. Private names of LIT's: without them, it stays as it
+ * is.
+ * @module
  */
 
-const module = customElements.get('salience-map-module');
-const run = module?.prototype?.runInterpreter;
+/** @import {SalienceMapsClass} from './salience_lit.js' */
 
-if (module == null || run == null) {
-  console.warn('lit_plugins: this LIT has no salience-map-module that runs interpreters.');
+import {keepAnswersInPlace} from './salience_answers.js';
+import {colourLitsRows} from './salience_colours.js';
+import {drawOurRows} from './salience_rows.js';
+import {sheets} from './salience_styles.js';
+
+const NAMES = /** @type {const} */ ([
+  'loadLatest', 'clearSalience', 'runInterpreter', 'renderImpl', 'renderHeaderControls',
+  'renderMethodControls', 'renderMethodRow', 'renderGroup', 'renderTokenSalience',
+  'renderColorLegend', 'renderFooter',
+]);
+
+const module = /** @type {SalienceMapsClass | undefined} */ (
+  /** @type {unknown} */ (customElements.get('salience-map-module')));
+const missing = NAMES.filter((name) => typeof module?.prototype[name] !== 'function');
+
+if (!module || missing.length || !Array.isArray(module.elementStyles)) {
+  console.warn(`lit_plugins: this LIT's salience-map-module has no ${missing.join(', ') || 'styles'}.`);
 } else {
-  module.prototype.runInterpreter = async function (/** @type {string} */ name) {
-    try {
-      return await run.call(this, name);
-    } catch (error) {
-      if (this.state?.[name] != null) this.state[name].isLoading = false;
-      throw error;
-    }
-  };
+  module.elementStyles.push(...sheets);
+  keepAnswersInPlace(module.prototype);
+  drawOurRows(module.prototype);
+  colourLitsRows(module.prototype);
 }
