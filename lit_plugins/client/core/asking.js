@@ -34,7 +34,8 @@ export function useAnswer(answers, question, unasked) {
 }
 
 /**
- * What the server says of itself; asked anew for a model that was loaded since.
+ * What the server says of itself; asked anew for a model that was loaded since. Methods have the
+ * options that they take for this model.
  * @param {string} model
  * @returns {{about: About | null, error: string}}
  */
@@ -44,9 +45,20 @@ export function useAbout(model) {
     let shown = true;
     about()
         .then((found) => (model in found.models ? found : about(true)))
-        .then((found) => shown && set({about: found, error: ''}))
+        .then((found) => shown && set({about: forModel(found, model), error: ''}))
         .catch((error) => shown && set({about: null, error: error.message}));
     return () => void (shown = false);
   }, [model]);
   return state;
+}
+
+/**
+ * @param {About} about
+ * @param {string} model
+ * @returns {About}
+ */
+export function forModel(about, model) {
+  const further = about.models[model]?.options ?? [];
+  const methods = about.methods.map((one) => ({...one, options: [...one.options, ...further]}));
+  return {...about, methods};
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** @import {Choice, Example, Method, Page, Span, Text, Unit} from './types.js' */
+/** @import {Example, Method, Page, Span, Text, Unit} from './types.js' */
 
 import {Observable} from './observable.js';
 

@@ -81,7 +81,7 @@ export interface About {
   options: Record<string, OptionField>;
   units: Unit[];
   colours: Colours;
-  models: Record<string, {task: string}>;
+  models: Record<string, {task: string; options: string[]}>;
 }
 
 /** An example as LIT's client knows it. */

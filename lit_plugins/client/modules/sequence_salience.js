@@ -67,7 +67,8 @@ function Shown({about, page, example}) {
     if (then && !('options' in some)) explanations.ask(then);
   };
   const shown = text && pieces(text, chosen.unit, spans ?? places(explanation), explanation, method);
-  const most = largest(shown?.map(({score}) => score) ?? []);
+  // What is explained has no colour of its own.
+  const most = largest(shown?.map(({score, target}) => (target ? null : score)) ?? []);
   const units = explanation?.units ?? '';
   const heading = explanation ? [explanation.card.heading, ...explanation.card.about] : [];
 
@@ -94,11 +95,11 @@ function Shown({about, page, example}) {
         ${explanation && html`<${Legend} colours=${about.colours} most=${most}
           signed=${method.signed} units=${units} />`}
       </div>
-      ${explanation && html`<${Card} explanation=${explanation} />`}
       ${text && !wanted && html`<p class="hint">${text.target === null ?
         'Choose what is to be explained.' :
         'Choose a part of the answer (Shift extends it) to see what drove it.'}</p>`}
     </div>
+    ${explanation && html`<${Card} explanation=${explanation} />`}
     <div class="module-footer">
       <${Downloads} name=${fileName(page, method.name)} seen=${() => seen.current}
         disabled=${explanation === null}

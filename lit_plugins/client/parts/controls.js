@@ -22,7 +22,7 @@ const LONGEST = 60; // characters of a text on a button
  * @param {Method} props.method
  * @param {Session} props.chosen
  * @param {Text | null} props.text
- * @param {object | null} props.wanted the question that these make; null if it is not complete
+ * @param {{method: string} | null} props.wanted the question that these make; null if it is not complete
  * @param {boolean} props.known whether its answer is
  * @param {(change: Parameters<Session['set']>[0]) => void} props.onChange
  * @param {() => void} props.onRun

@@ -19,7 +19,7 @@ import {Menu} from './menu.js';
  * @param {object} props
  * @param {Method[]} props.methods
  * @param {Method} props.chosen
- * @param {object | null} props.question whose costs are shown
+ * @param {{method: string} | null} props.question whose costs are shown
  * @param {(name: string) => void} props.onChoose
  */
 export function MethodMenu({methods, chosen, question, onChoose}) {
@@ -27,7 +27,7 @@ export function MethodMenu({methods, chosen, question, onChoose}) {
   const onOpen = () => {
     setCosts({});
     // Without them the menu says what any text costs.
-    if (question) ask('costs', question).then(setCosts, () => undefined);
+    if (question) ask('costs', {...question, method: undefined}).then(setCosts, () => undefined);
   };
   const families = [...new Set(methods.map(({family}) => family))];
   const note = (/** @type {Method} */ {name, signed, cost}) => {
