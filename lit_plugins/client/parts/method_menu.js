@@ -3,17 +3,13 @@
  * @module
  */
 
+/** @import {Costs} from '../core/costs.js' */
 /** @import {Method} from '../core/types.js' */
 
+import {costs as costsOf} from '../core/costs.js';
 import {duration} from '../core/words.js';
-import {ask} from '../core/server.js';
 import {html, useState} from '../vendor/htm_preact.js';
 import {Menu} from './menu.js';
-
-/**
- * What each method would cost, by its name.
- * @typedef {Record<string, {forward: number, backward: number, seconds: number | null}>} Costs
- */
 
 /**
  * @param {object} props
