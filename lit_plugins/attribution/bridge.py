@@ -278,6 +278,7 @@ class Scorer:
             size = part.stop - part.start
             try:
                 with self.model.lock:
+                    self.watch.check()  # who waited for the lock may not want it any more
                     made = work(part)
             except Exception as error:
                 if not self.model.backend.out_of_memory(error):

@@ -76,6 +76,11 @@ class Calibration:
         self._lines: dict[bool, tuple[float, float]] = {}
         self._bytes_per_token = 0.0
 
+    @property
+    def measured(self) -> bool:
+        """Whether an estimate costs no pass."""
+        return bool(self._lines)
+
     def estimate(self, passes: Passes, tokens: int, tokens_per_pass: int) -> Estimate:
         """The cost of so many passes over a text of so many tokens."""
         with self._lock:

@@ -46,6 +46,20 @@ def fixed_places(inquiry: Inquiry, options: Options) -> np.ndarray:
 
 def find_segments(inquiry: Inquiry, options: Options, stop: int | None = None) -> list[Segment]:
     """The segments that get a score, in the order of the text. Raises InputError."""
+    found = all_segments(inquiry, options, stop)
+    if not found:
+        raise InputError(
+            f"pattern {options.pattern!r:.100} matches nothing that can be explained. Expected a "
+            "regular expression that matches a visible part."
+            if options.segment == "regex"
+            else "The text has no tokens that could have a score: it is empty, or over names an "
+            "empty one. Give a text of one character at least."
+        )
+    return found
+
+
+def all_segments(inquiry: Inquiry, options: Options, stop: int | None = None) -> list[Segment]:
+    """The same; none where a pattern matches nothing, or where there is no text."""
     text, unit = inquiry.text, options.segment or "token"
     fixed = fixed_places(inquiry, options)
     hold = options.template == "hold" or unit == "regex"
@@ -65,14 +79,6 @@ def find_segments(inquiry: Inquiry, options: Options, stop: int | None = None) -
         elif mine:
             found += segments(text.pieces, unit, begin, end, options.pattern)
         begin = end
-    if not found:
-        raise InputError(
-            f"pattern {options.pattern!r:.100} matches nothing that can be explained. Expected a "
-            "regular expression that matches a visible part."
-            if unit == "regex"
-            else "The text has no tokens that could have a score: it is empty, or over names an "
-            "empty one. Give a text of one character at least."
-        )
     return found
 
 

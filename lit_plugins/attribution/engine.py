@@ -66,11 +66,13 @@ class Built:
 class Shown:
     """What an Explanation shows of a question: see there.
 
-    `own` (tokens,): False for what stands around the user's own text. `places`: of the tokens
-    explained, if it is tokens; `inputs`: what was given, by field.
+    `pieces`: the tokens with spaces for spaces; `own` (tokens,): False for what stands around the
+    user's own text. `places`: of the tokens explained, if it is tokens; `inputs`: what was given,
+    by field.
     """
 
     tokens: tuple[str, ...]
+    pieces: tuple[str, ...]
     targets: tuple[int, ...]
     names: tuple[str, ...]
     own: np.ndarray
@@ -135,6 +137,13 @@ class Engine(abc.ABC, Generic[Q]):
     def show(self, question: Q, options: Options) -> Shown:
         """What is shown of a question."""
 
+    @abc.abstractmethod
+    def segments(self, question: Q, options: Options) -> list[Segment]:
+        """The parts of the whole text by `options.segment`, what is explained included.
+
+        Where a pattern matches nothing there are none. Raises InputError for what is no pattern.
+        """
+
     @staticmethod
     @abc.abstractmethod
     def calibrating_pass(model: Any, tokens: int, backward: bool) -> None:
@@ -195,6 +204,19 @@ class Engine(abc.ABC, Generic[Q]):
         if self._tokens_per_pass is None:
             self._tokens_per_pass = 1024 if self.model.on_cpu else 16384
         return self._tokens_per_pass
+
+    def cost(
+        self, question: Q, method: str, options: Mapping[str, Any] | None = None
+    ) -> tuple[Passes, float | None]:
+        """The passes that a question takes, and the seconds if a pass was ever timed.
+
+        The model is not run. Raises InputError.
+        """
+        row, chosen = self._method(method, options or {})
+        passes, tokens = self._passes_of(row, chosen, question)
+        if not self._calibration.measured:
+            return passes, None
+        return passes, self._calibration.estimate(passes, tokens, self.tokens_per_pass).seconds
 
     def _estimate(self, row: Method, options: Options, question: Q) -> Estimate:
         passes, tokens = self._passes_of(row, options, question)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,20 @@ import torch
 from lit_plugins.attribution.bridge import Branch, Scorer
 from lit_plugins.attribution.cost import Estimate, Size
 from lit_plugins.attribution.engine import Built, Engine, Shown
-from lit_plugins.attribution.explanation import Explanation
+from lit_plugins.attribution.explanation import Explanation, Segment
 from lit_plugins.attribution.methods import Method
 from lit_plugins.attribution.options import Options
-from lit_plugins.attribution.text_case import Question, build, contrast, find_segments
+from lit_plugins.attribution.text_case import (
+    Question,
+    all_segments,
+    build,
+    contrast,
+    find_segments,
+)
 from lit_plugins.attribution.watch import Watch
 from lit_plugins.errors import InputError
 from lit_plugins.models.language_model import LanguageModel, Text
+from lit_plugins.models.tokens import SPACE
 from lit_plugins.tasks import CausalLM
 
 # What finds planted causes best: docs/which-method.md.
@@ -91,7 +98,7 @@ class Explainer(Engine[Question]):
         **options: Any,
     ) -> list[Explanation]:
         """Explanations in the order of the requests, computed in batches where that is faster."""
-        questions = [self._question(request) for request in requests]
+        questions = [self.question(request) for request in requests]
         return self.answer(questions, method, options, Watch(progress, cancel), limit_seconds)
 
     def estimate(
@@ -108,7 +115,7 @@ class Explainer(Engine[Question]):
         The first call calibrates: some passes over texts of 16 and 64 tokens.
         """
         row, chosen = self._method(method, options)
-        return self._estimate(row, chosen, self._question(Request(prompt, target, span)))
+        return self._estimate(row, chosen, self.question(Request(prompt, target, span)))
 
     # What an input is.
 
@@ -155,11 +162,17 @@ class Explainer(Engine[Question]):
         """See Engine."""
         text = question.text
         tokens = tuple(self.model.shown_tokens(text))
+        pieces = tuple(token.replace(SPACE, " ") for token in tokens)
         places = np.arange(len(tokens))
         content = (text.content.start <= places) & (places < text.content.stop)
         own = content | (places >= text.target_start)
         names = tuple(tokens[place] for place in question.choices)
-        return Shown(tokens, question.choices, names, own, question.choices, question.inputs)
+        places = question.choices
+        return Shown(tokens, pieces, places, names, own, places, question.inputs)
+
+    def segments(self, question: Question, options: Options) -> list[Segment]:
+        """See Engine."""
+        return all_segments(self.model, question.text, options, len(question.text.ids))
 
     @staticmethod
     def calibrating_pass(model: LanguageModel, tokens: int, backward: bool) -> None:
@@ -177,7 +190,8 @@ class Explainer(Engine[Question]):
 
     # Requests.
 
-    def _question(self, request: Request) -> Question:
+    def question(self, request: Request) -> Question:
+        """What a request asks. Raises InputError."""
         if request.target is None:
             [made] = self.model.generate([request.prompt])
             text, target = made.text, made.response
@@ -185,6 +199,23 @@ class Explainer(Engine[Question]):
             text, target = self.model.text(request.prompt, request.target), request.target
         inputs = {"prompt": request.prompt, "target": target}
         return Question(text, self._mask(text, request.span), inputs)
+
+    def of_target(self, prompt: str, target: str) -> Question:
+        """About a whole target; about nothing if it is empty. Raises InputError."""
+        if target:
+            return self.question(Request(prompt, target))
+        text = self.model.text(prompt)
+        return Question(text, np.zeros(len(text.ids), np.float32), {"prompt": prompt})
+
+    def part(self, question: Question, first: int, last: int) -> Question:
+        """The same of the target's tokens `[first, last)` alone. Raises InputError."""
+        text = question.text
+        if not text.target_start <= first < last <= len(text.ids):
+            raise InputError(
+                f"span ({first}, {last}) is outside the target. Expected places of its tokens, "
+                f"{text.target_start} <= first < last <= {len(text.ids)}."
+            )
+        return replace(question, mask=self._mask(text, (first, last)))
 
     def _mask(self, text: Text, span: Any) -> np.ndarray:
         """Weights (tokens,) of what is explained. Raises InputError."""

@@ -21,6 +21,7 @@ class Method:
     Attributes:
         name: What users type.
         title: What users read.
+        family: What it is listed under, with its kin.
         run: A function `(Case, Options) -> Scores`, or `module:function` in this package, which
             is imported on first use, because some need Captum.
         signed: Whether a negative score means "against the target". Unsigned scores say only how
@@ -43,6 +44,7 @@ class Method:
     name: str
     title: str
     run: str | Callable[..., Any]
+    family: str
     signed: bool
     units: str
     description: str
@@ -62,6 +64,19 @@ class Method:
         module, _, name = self.run.partition(":")
         found = importlib.import_module(f"lit_plugins.attribution.{module}")
         return getattr(found, name)
+
+    @property
+    def passes(self) -> str:
+        """What it costs with its defaults, in words, for one number explained of any text."""
+        options = Options(**self.defaults)
+        # Of so many segments that none of the numbers is bounded by how few there are.
+        fewer, more = (self.cost(Size(1, count), options) for count in (40, 41))
+        each = more.forward - fewer.forward
+        if each:
+            return f"{each:,g} forward a segment + {fewer.forward - 40 * each:,g}"
+        known = f"{fewer.forward:,g} forward"
+        known += f", {fewer.backward:,g} backward" if fewer.backward else ""
+        return f"at most {known}" if options.steps == "auto" else known
 
 
 def _one_pass(size: Size, options: Options) -> Passes:
@@ -111,6 +126,11 @@ _REPLACE = {"baseline": "zero", "baseline_text": None, "perturb": "replace"}
 _SENTENCES = _REPLACE | {"segment": "sentence", "template": "hold"}
 _SAMPLED = _SENTENCES | {"seed": 0}
 
+_GRADIENTS = "Gradients"
+_PATHS = "From a baseline to the text"
+_LEFT_OUT = "Parts left out"
+_SUBSETS = "Random subsets of parts"
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -118,6 +138,7 @@ METHODS: dict[str, Method] = {
             "grad_l2",
             "Gradient, L2 norm",
             "gradients:l2",
+            family=_GRADIENTS,
             signed=False,
             units="{} per unit of embedding",
             cost=_one_pass,
@@ -133,6 +154,7 @@ METHODS: dict[str, Method] = {
             "grad_l1",
             "Gradient, L1 norm",
             "gradients:l1",
+            family=_GRADIENTS,
             signed=False,
             units="{} per unit of embedding",
             cost=_one_pass,
@@ -148,6 +170,7 @@ METHODS: dict[str, Method] = {
             "grad_dot_input",
             "Gradient x input",
             "gradients:dot_input",
+            family=_GRADIENTS,
             signed=True,
             units="{}",
             cost=_one_pass,
@@ -165,6 +188,7 @@ METHODS: dict[str, Method] = {
             "integrated_gradients",
             "Integrated gradients",
             "integrated:integrated_gradients",
+            family=_PATHS,
             signed=True,
             units="{}",
             cost=_path,
@@ -191,6 +215,7 @@ METHODS: dict[str, Method] = {
             "smooth_grad",
             "SmoothGrad",
             "sampling:smooth_grad",
+            family=_GRADIENTS,
             signed=False,
             units="{} per unit of embedding",
             cost=_noisy,
@@ -204,6 +229,7 @@ METHODS: dict[str, Method] = {
             "var_grad",
             "VarGrad",
             "sampling:var_grad",
+            family=_GRADIENTS,
             signed=False,
             units="({} per unit of embedding)²",
             cost=_noisy,
@@ -218,6 +244,7 @@ METHODS: dict[str, Method] = {
             "gradient_shap",
             "GradientSHAP",
             "sampling:gradient_shap",
+            family=_PATHS,
             signed=True,
             units="{}",
             cost=_random_points,
@@ -233,6 +260,7 @@ METHODS: dict[str, Method] = {
             "deep_lift",
             "DeepLift",
             "deep_lift:deep_lift",
+            family=_PATHS,
             signed=True,
             units="{}",
             cost=lambda size, options: Passes(2 + 2 * size.outputs, 2 * size.outputs),
@@ -248,6 +276,7 @@ METHODS: dict[str, Method] = {
             "feature_ablation",
             "Feature ablation",
             "perturbation:ablation",
+            family=_LEFT_OUT,
             signed=True,
             units="{}",
             cost=_each_segment,
@@ -262,6 +291,7 @@ METHODS: dict[str, Method] = {
             "occlusion",
             "Occlusion",
             "perturbation:occlusion",
+            family=_LEFT_OUT,
             signed=True,
             units="{}",
             cost=_windows,
@@ -277,6 +307,7 @@ METHODS: dict[str, Method] = {
             "leave_one_out",
             "Leave one segment out",
             "perturbation:ablation",
+            family=_LEFT_OUT,
             signed=True,
             units="{}",
             cost=_each_segment,
@@ -291,6 +322,7 @@ METHODS: dict[str, Method] = {
             "shapley_sampling",
             "Shapley value sampling",
             "perturbation:shapley_sampling",
+            family=_SUBSETS,
             signed=True,
             units="{}",
             cost=_permutations,
@@ -307,6 +339,7 @@ METHODS: dict[str, Method] = {
             "kernel_shap",
             "Kernel SHAP",
             "perturbation:kernel_shap",
+            family=_SUBSETS,
             signed=True,
             units="{}",
             cost=_sampled_coalitions,
@@ -322,6 +355,7 @@ METHODS: dict[str, Method] = {
             "lime",
             "LIME, by segments",
             "perturbation:lime",
+            family=_SUBSETS,
             signed=True,
             units="{}",
             cost=_sampled_coalitions,

@@ -131,6 +131,17 @@ COMMON = frozenset(
     ("output", "each", "foil", "runner_up", "segment", "pattern", "template")
 )  # fmt: skip
 
+# Options that a person sets in a dialog, in this order. `each` needs a heat map.
+SHOWN = (
+    "foil", "runner_up", "output", "segment", "pattern", "over", "template", "baseline",
+    "baseline_text",
+    "perturb", "steps", "max_steps", "rule", "path", "samples", "noise", "window", "stride", "seed",
+)  # fmt: skip
+# Options whose default is the model's own.
+BY_MODEL = frozenset(("output", "template", "baseline", "perturb"))
+# Options that some models take, whatever the method.
+OF_MODELS = frozenset(("over",))
+
 
 def resolve(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
     """The options of a method: those given, checked, over its defaults.

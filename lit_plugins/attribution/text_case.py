@@ -93,7 +93,18 @@ def find_segments(
     model: LanguageModel, question: Question, options: Options, stop: int
 ) -> list[Segment]:
     """The segments that get a score, of the tokens before `stop`. Raises InputError."""
-    text = question.text
+    found = all_segments(model, question.text, options, stop)
+    if not found and options.segment == "regex":
+        raise InputError(
+            f"pattern {options.pattern!r:.100} matches nothing that can be explained: neither in "
+            "the prompt nor in the target before what is explained. Expected a regular expression "
+            "that matches a visible part."
+        )
+    return found
+
+
+def all_segments(model: LanguageModel, text: Text, options: Options, stop: int) -> list[Segment]:
+    """The segments of the tokens before `stop`; none where a pattern matches nothing."""
     pieces = model.plain_tokens(text)
     unit = options.segment or "token"
     found: list[Segment] = []
@@ -110,12 +121,6 @@ def find_segments(
             found.append(Segment(begin, end, "".join(pieces[begin:end])))
         else:
             found += segments(pieces, unit, begin, end, options.pattern)
-    if not found and unit == "regex":
-        raise InputError(
-            f"pattern {options.pattern!r:.100} matches nothing that can be explained: neither in "
-            "the prompt nor in the target before what is explained. Expected a regular expression "
-            "that matches a visible part."
-        )
     return found
 
 

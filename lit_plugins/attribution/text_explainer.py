@@ -13,9 +13,14 @@ import torch
 
 from lit_plugins.attribution.bridge import Branch, Scorer
 from lit_plugins.attribution.cost import Estimate, Size
-from lit_plugins.attribution.encoder_case import build, find_segments, fixed_places
+from lit_plugins.attribution.encoder_case import (
+    all_segments,
+    build,
+    find_segments,
+    fixed_places,
+)
 from lit_plugins.attribution.engine import Built, Engine, Shown
-from lit_plugins.attribution.explanation import Explanation
+from lit_plugins.attribution.explanation import Explanation, Segment
 from lit_plugins.attribution.methods import Method
 from lit_plugins.attribution.options import Options
 from lit_plugins.attribution.watch import Watch
@@ -88,7 +93,7 @@ class TextExplainer(Engine[Inquiry]):
     ) -> list[Explanation]:
         """Explanations in the order asked, computed in batches where that is faster."""
         _, chosen = self._method(method, options)
-        inquiries = self._inquiries(asks, chosen) if asks else []
+        inquiries = self.inquiries(asks, chosen.each) if asks else []
         return self.answer(inquiries, method, options, Watch(progress, cancel), limit_seconds)
 
     def estimate(
@@ -105,13 +110,14 @@ class TextExplainer(Engine[Inquiry]):
         The first call calibrates: some passes over texts of 16 and 64 tokens.
         """
         row, chosen = self._method(method, options)
-        [inquiry] = self._inquiries([Ask(example, target, span)], chosen)
+        [inquiry] = self.inquiries([Ask(example, target, span)], chosen.each)
         return self._estimate(row, chosen, inquiry)
 
-    def _inquiries(self, asks: Sequence[Ask], options: Options) -> list[Inquiry]:
+    def inquiries(self, asks: Sequence[Ask], each: bool = False) -> list[Inquiry]:
+        """What is asked, which may take a pass of the model. Raises InputError."""
         examples = [self._example(ask.example) for ask in asks]
         found = self.model.inquiries(
-            examples, [ask.target for ask in asks], [ask.span for ask in asks], options.each
+            examples, [ask.target for ask in asks], [ask.span for ask in asks], each
         )
         return [
             replace(one, inputs=self._inputs(example))
@@ -172,13 +178,17 @@ class TextExplainer(Engine[Inquiry]):
 
     def show(self, question: Inquiry, options: Options) -> Shown:
         """See Engine."""
-        tokens = tuple(with_space_marks(piece) for piece in question.text.pieces)
+        pieces = question.text.pieces
+        tokens = tuple(map(with_space_marks, pieces))
         plain = options.model_copy(update={"over": None})
         own = ~fixed_places(question, plain)
         places = question.numbers if self.model.task.of_tokens else ()
-        return Shown(
-            tokens, question.numbers, question.names, np.asarray(own), places, question.inputs
-        )
+        numbers, names = question.numbers, question.names
+        return Shown(tokens, pieces, numbers, names, np.asarray(own), places, question.inputs)
+
+    def segments(self, question: Inquiry, options: Options) -> list[Segment]:
+        """See Engine."""
+        return all_segments(question, options)
 
     @staticmethod
     def calibrating_pass(model: HFEncoder, tokens: int, backward: bool) -> None:

@@ -11,7 +11,8 @@ from lit_nlp.api import types as lit_types
 
 from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.components.encoders import EncoderModel
-from lit_plugins.components.shared import Loaded, Wanted
+from lit_plugins.components.shared import Choice, Loaded, Wanted
+from lit_plugins.display import wording
 from lit_plugins.models.kinds import Profile
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class AnswerModel(EncoderModel):
     """
 
     summary = "Answers a question by a part of the context."
+    further_options = ("over",)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -100,6 +102,19 @@ class AnswerModel(EncoderModel):
 
         asks = [Ask(example, None, wanted.part) for example in examples]
         return self.shared.explainer().explain_all(asks, method=wanted.method, **wanted.options)
+
+    def _choices(
+        self, model: HFQuestionAnswerer, example: Mapping[str, Any], output: Any
+    ) -> list[Choice]:
+        """See EncoderModel: the best answer, the ends of it, and other answers."""
+        [(best, score), *others] = output["best_answers"]
+        value = wording.percent(score)
+        found = [Choice(best, None, None, value, True)]
+        found += [Choice(f"{end} of {best}", None, end, value, False) for end in ("start", "end")]
+        for other, less in others:
+            label = "no answer" if other == _NOTHING else other
+            found.append(Choice(other, label, None, wording.percent(less), False))
+        return found
 
 
 def _place(answer: Answer) -> list[lit_dtypes.SpanLabel]:

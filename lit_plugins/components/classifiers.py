@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from lit_nlp.api import types as lit_types
 
 from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.components.encoders import EncoderModel, shown_tokens
-from lit_plugins.components.shared import Loaded, Wanted
+from lit_plugins.components.shared import Asked, Choice, Loaded, Wanted
+from lit_plugins.display import wording
 from lit_plugins.errors import InputError
+from lit_plugins.models.encoded import Encoded, Inquiry
 from lit_plugins.models.kinds import Profile
 
 if TYPE_CHECKING:
-    from lit_plugins.models.encoded import Encoded
     from lit_plugins.models.hf_sequence import HFSequenceClassifier
     from lit_plugins.models.hf_zero_shot import HFZeroShotClassifier
 
@@ -59,6 +61,7 @@ class SequenceModel(EncoderModel):
         super().__init__(name, loaded, profile, description)
         self._fields: tuple[str, ...] = profile.kind.arguments["fields"]
         self.summary = "Classifies a text." if len(self._fields) == 1 else "Classifies a pair."
+        self.further_options = ("over",) if len(self._fields) == 2 else ()
         self.label_field = "labels" if profile.head == "any_of" else "label"
         self.label_type = {
             "any_of": lit_types.SparseMultilabel,
@@ -197,6 +200,35 @@ class SequenceModel(EncoderModel):
         ]
         return self.shared.explainer().explain_all(asks, method=wanted.method, **options)
 
+    def _choices(
+        self, model: HFSequenceClassifier, example: Mapping[str, Any], output: Any
+    ) -> list[Choice]:
+        """See EncoderModel."""
+        if self.profile.head != "number":
+            return _labels(self.labels, output)
+        return [
+            Choice(label, label, None, wording.number(output[name]), number == 0)
+            for number, (label, name) in enumerate(
+                zip(self.profile.labels, self._scores(), strict=True)
+            )
+        ]
+
+    def _default(self, choices: Sequence[Choice], each: bool) -> tuple[str | None, str | None]:
+        """See EncoderModel: with `each` all labels."""
+        return (None, None) if each else super()._default(choices, each)
+
+    def _sketch(
+        self, model: HFSequenceClassifier, example: Mapping[str, Any], asked: Asked
+    ) -> Inquiry:
+        """See EncoderModel."""
+        made = super()._sketch(model, example, asked)
+        every = asked.options.get("each") and asked.label is None
+        count = len(self.profile.labels) if every else 1
+        return replace(
+            made, rows=(0,) * count, targets=(0,) * count, names=("",) * count,
+            numbers=(0,) * count, weights=(1.0,) * count,
+        )  # fmt: skip
+
     def _chosen(
         self,
         examples: Sequence[Mapping[str, Any]],
@@ -219,6 +251,7 @@ class ZeroShotModel(EncoderModel):
 
     summary = "Classifies a text by labels named at will."
     label_field = "label"
+    further_options = ("over",)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -306,6 +339,26 @@ class ZeroShotModel(EncoderModel):
         asks = [Ask(self._with_candidates(example), target) for example in examples]
         return self.shared.explainer().explain_all(asks, method=wanted.method, **wanted.options)
 
+    def _checked(self, example: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See EncoderModel."""
+        return self._with_candidates(example)
+
+    def _choices(
+        self, model: HFZeroShotClassifier, example: Mapping[str, Any], output: Any
+    ) -> list[Choice]:
+        """See EncoderModel: the labels of this text."""
+        own = model.candidates(example)
+        return [one for one in _labels(self.labels, output) if one.label in own]
+
+    def _sketch(
+        self, model: HFZeroShotClassifier, example: Mapping[str, Any], asked: Asked
+    ) -> Inquiry:
+        """See EncoderModel: a contrast is with another text."""
+        made = super()._sketch(model, example, asked)
+        hypothesis = made.text.places(1)
+        fixed = tuple(range(hypothesis.start, hypothesis.stop))
+        return replace(made, fixed=fixed, foil=lambda name: made.text)
+
 
 def multiclass(labels: Sequence[str]) -> lit_types.MulticlassPreds:
     """Probabilities of labels that exclude each other. Of two, one is the null label."""
@@ -319,6 +372,15 @@ def ranked(labels: Sequence[str], scores: np.ndarray) -> list[tuple[str, float]]
     """Labels with their scores, the highest first."""
     order = [int(at) for at in np.argsort(-scores, kind="stable")]
     return [(labels[at], float(scores[at])) for at in order]
+
+
+def _labels(labels: Sequence[str], output: Mapping[str, Any]) -> list[Choice]:
+    """Labels by their probabilities."""
+    found = ranked(labels, output[PROBAS]) if PROBAS in output else output[SCORES]
+    return [
+        Choice(label, label, None, wording.percent(score), number == 0)
+        for number, (label, score) in enumerate(found)
+    ]
 
 
 def _first(labels: Sequence[str], output: Mapping[str, Any]) -> str:

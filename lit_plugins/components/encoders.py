@@ -15,9 +15,18 @@ from lit_nlp.api import types as lit_types
 
 from lit_plugins import datasets
 from lit_plugins.attribution.explanation import Explanation
-from lit_plugins.components.shared import Loaded, Member, Shared, Wanted
+from lit_plugins.components.shared import (
+    Answer,
+    Asked,
+    Choice,
+    Loaded,
+    Member,
+    Reading,
+    Shared,
+    Wanted,
+)
 from lit_plugins.errors import InputError, SpecError
-from lit_plugins.models.encoded import NO_FIELD, Encoded
+from lit_plugins.models.encoded import NO_FIELD, Encoded, Inquiry
 from lit_plugins.models.kinds import Profile
 from lit_plugins.models.tokens import with_space_marks
 
@@ -93,6 +102,62 @@ class EncoderModel(Member[Any], abc.ABC):
     @abc.abstractmethod
     def in_words(self, output: Mapping[str, Any]) -> str:
         """See Explainable."""
+
+    @abc.abstractmethod
+    def _choices(self, model: Any, example: Mapping[str, Any], output: Any) -> list[Choice]:
+        """What may be explained of an output, the likeliest first; one of them is chosen."""
+
+    # What our own client asks.
+
+    further_options: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """See Askable."""
+        return self.profile.task
+
+    def reading(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> Reading:
+        """See Askable."""
+        example = self._checked(example)
+        choices = self._choices(self.shared.get(), example, answer.get())
+        [question] = self._inquiries(example, asked, choices)
+        return Reading(question, dropped=question.text.dropped, choices=tuple(choices))
+
+    def questions(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> list[Inquiry]:
+        """See Askable: of what is chosen, if nothing is asked for."""
+        example = self._checked(example)
+        choices: list[Choice] = []
+        if asked.label is None and asked.span is None:
+            choices = self._choices(self.shared.get(), example, answer.get())
+        return self._inquiries(example, asked, choices)
+
+    def sketches(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> list[Inquiry]:
+        """See Askable."""
+        _check_asked(asked)
+        return [self._sketch(self.shared.get(), self._checked(example), asked)]
+
+    def _inquiries(
+        self, example: Mapping[str, Any], asked: Asked, choices: Sequence[Choice]
+    ) -> list[Inquiry]:
+        from lit_plugins.attribution.text_explainer import Ask
+
+        _check_asked(asked)
+        label, span, each = asked.label, asked.span, bool(asked.options.get("each"))
+        if label is None and span is None:
+            label, span = self._default(choices, each)
+        return self.engine().inquiries([Ask(example, label, span)], each)
+
+    def _default(self, choices: Sequence[Choice], each: bool) -> tuple[str | None, str | None]:
+        """Label and span that are explained if nobody chooses: what the model says."""
+        return next(((one.label, one.span) for one in choices if one.chosen), (None, None))
+
+    def _sketch(self, model: Any, example: Mapping[str, Any], asked: Asked) -> Inquiry:
+        window = self._windows(model, example)[0]
+        return Inquiry(window, (0,), (0,), ("",), (0,), foil=lambda name: (0,))
+
+    def _checked(self, example: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The example, if it may be explained. Raises InputError."""
+        return example
 
     def attention_of(self, example: Mapping[str, Any]) -> tuple[Encoded, list[np.ndarray]]:
         """The tokens of an example, and each layer's weights, (heads, tokens, tokens).
@@ -216,6 +281,15 @@ class EncoderModel(Member[Any], abc.ABC):
                     made[name] = heads[first][layer] if own else np.zeros((0, 0, 0), np.float16)
             found.append((made, logits[first]))
         return found
+
+
+def _check_asked(asked: Asked) -> None:
+    """Raise InputError for what is asked of language models only."""
+    if asked.target is not None or asked.spans:
+        raise InputError(
+            "target and spans are for language models. Of this model a choice is explained: one of "
+            "those that texts names, or none for what the model says."
+        )
 
 
 def _pass(

@@ -14,7 +14,7 @@ from lit_nlp.api import types as lit_types
 
 from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.attribution.methods import METHODS, Method
-from lit_plugins.attribution.options import COMMON, Options
+from lit_plugins.attribution.options import BY_MODEL, COMMON, OF_MODELS, SHOWN, Options
 from lit_plugins.components.shared import Explainable, Wanted, unwrapped
 from lit_plugins.errors import InputError
 from lit_plugins.models.tokens import SPACE
@@ -23,19 +23,7 @@ from lit_plugins.models.tokens import SPACE
 # sends the third.
 PART, SCALE, TARGET = "explained part", "scale to 1", "target"
 
-# Options that a person sets in the dialog, in this order. `each` needs a heat map.
-_SHOWN = (
-    "foil", "runner_up", "output", "segment", "pattern", "over", "template", "baseline",
-    "baseline_text",
-    "perturb", "steps", "max_steps", "rule", "path", "samples", "noise", "window", "stride", "seed",
-)  # fmt: skip
-
-# Options whose default is the model's own.
-_BY_MODEL = ("output", "template", "baseline", "perturb")
 _DEFAULT = "default"
-
-# Options that some models take, whatever the method.
-_OF_MODELS = frozenset(("over",))
 
 _NUMBERS = ("max_steps", "samples", "noise", "window", "stride", "seed")
 
@@ -87,8 +75,8 @@ class MethodInterpreter(lit_components.Interpreter):
             TARGET: lit_types.SalienceTargetInfo(required=False),
             PART: lit_types.String(required=False),
         }
-        for name in _SHOWN:
-            if name in COMMON or name in self._method.defaults or name in _OF_MODELS:
+        for name in SHOWN:
+            if name in COMMON or name in self._method.defaults or name in OF_MODELS:
                 spec[name] = _control(name, self._method.defaults.get(name))
         return spec | {SCALE: lit_types.Boolean(default=True, required=False)}
 
@@ -124,7 +112,7 @@ def _control(name: str, default: Any) -> lit_types.LitType:
     ]
     if name == "steps":
         return lit_types.String(default=str(default), required=False)
-    if name in _BY_MODEL:
+    if name in BY_MODEL:
         return lit_types.CategoryLabel(vocab=[_DEFAULT, *choices], required=False)
     if choices:
         first = default or Options.model_fields[name].default
@@ -143,10 +131,10 @@ def _options(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     """
     options: dict[str, Any] = {}
     for name, value in settings.items():
-        if name not in _SHOWN:
-            raise InputError(f"Unknown setting {name!r:.60}. Available: {', '.join(_SHOWN)}.")
-        own = name in _BY_MODEL and value == _DEFAULT
-        untouched = name not in _BY_MODEL and str(value) == str(defaults.get(name))
+        if name not in SHOWN:
+            raise InputError(f"Unknown setting {name!r:.60}. Available: {', '.join(SHOWN)}.")
+        own = name in BY_MODEL and value == _DEFAULT
+        untouched = name not in BY_MODEL and str(value) == str(defaults.get(name))
         if value is None or value == "" or own or untouched:
             continue
         if (isinstance(value, str) and name in _NUMBERS) or (name == "steps" and value != "auto"):

@@ -19,13 +19,23 @@ from lit_nlp.api import types as lit_types
 from lit_plugins.attribution import methods
 from lit_plugins.attribution.methods import UNASKED
 from lit_plugins.backends import keras_backend
-from lit_plugins.components.shared import Loaded, Member, Shared, Wanted
+from lit_plugins.components.shared import (
+    Answer,
+    Asked,
+    Loaded,
+    Member,
+    Reading,
+    Said,
+    Shared,
+    Wanted,
+)
 from lit_plugins.errors import InputError, SourceError
 from lit_plugins.models.language_model import LanguageModel, Text
 from lit_plugins.sources import ModelSpec, locate
 
 if TYPE_CHECKING:
     from lit_plugins.attribution.explanation import Explanation
+    from lit_plugins.attribution.text_case import Question
     from lit_plugins.models.kinds import Profile
 
 _TITLES = {"hf": "Hugging Face", "keras": "Keras"}
@@ -100,6 +110,8 @@ class GenerationModel(_Member):
     """Completes prompts."""
 
     summary = "Completes a prompt."
+    task = "text-generation"
+    further_options = ()
 
     def output_spec(self) -> lit_types.Spec:
         """See lit_model.Model."""
@@ -142,6 +154,53 @@ class GenerationModel(_Member):
     def in_words(self, output: Mapping[str, Any]) -> str:
         """See Explainable."""
         return repr(output["response"])
+
+    def reading(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> Reading:
+        """See Askable. A target that is asked for needs no answer of the model's."""
+        output = answer.known() if asked.target else answer.get()
+        sequences = _sequences(example, output)
+        target = asked.target or (sequences[0].text if sequences else None)
+        question = self._question(example, target)
+        text = question.text
+        return Reading(
+            question,
+            sequences,
+            target,
+            text.target_start,
+            text.dropped,
+            text.content.start if text.dropped else None,
+        )
+
+    def questions(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> list[Question]:
+        """See Askable."""
+        return self._asked(example, asked, None if asked.target else answer.get())
+
+    def sketches(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> list[Question]:
+        """See Askable."""
+        return self._asked(example, asked, answer.known())
+
+    def _asked(
+        self, example: Mapping[str, Any], asked: Asked, output: Mapping[str, Any] | None
+    ) -> list[Question]:
+        if asked.label is not None or asked.span is not None:
+            raise InputError(
+                "choice is for classifiers, taggers and question answerers. Give target and spans."
+            )
+        sequences = _sequences(example, output)
+        target = asked.target or (sequences[0].text if sequences else None)
+        if target is None:
+            raise InputError(
+                "There is nothing to explain: the model's answer is empty or not known yet, and the "
+                "example has no target. Give a target."
+            )
+        whole = self._question(example, target)
+        if not asked.spans:
+            return [whole]
+        return [self.engine().part(whole, first, last) for first, last in asked.spans]
+
+    def _question(self, example: Mapping[str, Any], target: str | None) -> Question:
+        """About the whole target; about nothing if there is none."""
+        return self.engine().of_target(field_of(example, "prompt"), target or "")
 
 
 class TokenizerModel(_Member):
@@ -258,6 +317,15 @@ def field_of(example: Mapping[str, Any], name: str) -> Any:
             f"Got: {got:.200}."
         )
     return example[name]
+
+
+def _sequences(example: Mapping[str, Any], output: Mapping[str, Any] | None) -> tuple[Said, ...]:
+    """What there is to explain: the model's answer, if it is known, and the data's target."""
+    found = (
+        Said("response", "response", (output or {}).get("response") or ""),
+        Said("target", "target", example.get("target") or ""),
+    )
+    return tuple(one for one in found if one.text)
 
 
 def _text(model: LanguageModel, example: Mapping[str, Any]) -> Text:

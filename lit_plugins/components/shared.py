@@ -6,7 +6,7 @@ import importlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from lit_nlp.api import model as lit_model
 
@@ -62,6 +62,10 @@ class Member(lit_model.Model, Generic[M]):
     def __init__(self, shared: Shared[M], description: str = ""):
         self.shared = shared
         self._description = description
+
+    def engine(self) -> Any:
+        """See Askable."""
+        return self.shared.explainer()
 
     def description(self) -> str:
         """See lit_model.Model."""
@@ -135,4 +139,121 @@ class Explainable(Protocol):
 
     def in_words(self, output: Mapping[str, Any]) -> str:
         """What the model says in an output, in a few words."""
+        ...
+
+
+class Answer(Protocol):
+    """What a model says of an example, through LIT's cache: nothing is asked of it twice."""
+
+    def get(self) -> Mapping[str, Any]:
+        """The model's output. Raises LitPluginsError."""
+        ...
+
+    def known(self) -> Mapping[str, Any] | None:
+        """The same if it was asked for before."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What our client asks about an example.
+
+    Attributes:
+        target: Of a language model: the text explained; None for what there is.
+        spans: Of a language model: token places `[first, last)` in the text of prompt and target,
+            each explained by itself; none for the whole target.
+        label: What is explained of another model: see Choice.
+        span: The same.
+        options: Of the engine.
+
+    """
+
+    target: str | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+    label: str | None = None
+    span: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text that may be explained: the model's `response`, or the `target` of the data."""
+
+    source: Literal["response", "target"]
+    field: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What may be explained of an answer that is no text: a label, a tagged word, an answer.
+
+    Attributes:
+        name: What people read.
+        label: With `span`, what Asked wants for it.
+        span: See `label`.
+        value: How sure the model is, in words; empty where that is not known.
+        chosen: Whether it is what the model says.
+
+    """
+
+    name: str
+    label: str | None
+    span: str | None
+    value: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An example as the model reads it, and what may be explained.
+
+    Attributes:
+        question: Of the engine: about the text whose tokens are shown.
+        sequences: Of a language model: what the target may be.
+        target: The one that was read; None where there is none.
+        target_start: Place of its first token.
+        dropped: Tokens that did not fit.
+        cut: Of a language model: the place where they were.
+        choices: Of another model.
+
+    """
+
+    question: Any
+    sequences: tuple[Said, ...] = ()
+    target: str | None = None
+    target_start: int | None = None
+    dropped: int = 0
+    cut: int | None = None
+    choices: tuple[Choice, ...] = ()
+
+
+@runtime_checkable
+class Askable(Protocol):
+    """A LIT model that our client's own modules can explain."""
+
+    @property
+    def task(self) -> str:
+        """One of `lit_plugins.models.kinds.KINDS`."""
+        ...
+
+    @property
+    def further_options(self) -> tuple[str, ...]:
+        """Options that it takes beside those of a method."""
+        ...
+
+    def engine(self) -> Any:
+        """What explains it; waits until the model is loaded. Raises LitPluginsError."""
+        ...
+
+    def reading(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> Reading:
+        """The text and what may be explained. Raises LitPluginsError."""
+        ...
+
+    def questions(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> list[Any]:
+        """What the engine is to answer. Raises LitPluginsError."""
+        ...
+
+    def sketches(self, example: Mapping[str, Any], answer: Answer, asked: Asked) -> list[Any]:
+        """Questions that cost the same, made without asking the model. Raises LitPluginsError."""
         ...

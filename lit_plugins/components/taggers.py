@@ -11,7 +11,8 @@ from lit_nlp.api import types as lit_types
 
 from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.components.encoders import EncoderModel
-from lit_plugins.components.shared import Loaded, Wanted
+from lit_plugins.components.shared import Choice, Loaded, Wanted
+from lit_plugins.display import wording
 from lit_plugins.errors import InputError
 from lit_plugins.models.kinds import Profile
 
@@ -63,8 +64,7 @@ class TokenModel(EncoderModel):
         }
 
     def _windows(self, model: HFTokenClassifier, example: Mapping[str, Any]) -> Sequence[Encoded]:
-        [tagged] = model.tag([example])
-        return tagged.windows
+        return model.windows_of(example)
 
     def _predict(
         self, model: HFTokenClassifier, examples: list[Mapping[str, Any]]
@@ -117,11 +117,27 @@ class TokenModel(EncoderModel):
         outputs: Sequence[Mapping[str, Any]] | None,
         wanted: Wanted,
     ) -> list[Explanation]:
-        """See Explainable: tags of `part`, a word or entity as text or `word 3`."""
+        """See Explainable: tags of `part`, a word or entity as text, `word 3` or `words 3-4`."""
         from lit_plugins.attribution.text_explainer import Ask
 
         asks = [Ask(example, None, wanted.part) for example in examples]
         return self.shared.explainer().explain_all(asks, method=wanted.method, **wanted.options)
+
+    def _choices(
+        self, model: HFTokenClassifier, example: Mapping[str, Any], output: Any
+    ) -> list[Choice]:
+        """See EncoderModel: what is named, and each word's tag. Words may be there twice."""
+        found: dict[str, Choice] = {}
+        for place, entity in zip(output["spans"], output["entities"], strict=True):
+            one = place.start + 1 == place.end
+            span = f"word {place.end}" if one else f"words {place.start + 1}-{place.end}"
+            name = f"{place.label}: {entity.spans[0].label}"
+            found[span] = Choice(name, None, span, wording.percent(entity.score), not found)
+        tagged = zip(output["tokens"], output["predicted_tags"], strict=True)
+        for number, (word, tag) in enumerate(tagged, 1):
+            span = f"word {number}"
+            found.setdefault(span, Choice(f"{tag} of {word}", None, span, "", not found))
+        return list(found.values())
 
 
 def named(tags: Sequence[str], ignored: Sequence[str]) -> list[tuple[str, int, int]]:

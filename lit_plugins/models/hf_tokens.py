@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from lit_plugins.models.hf_sequence import field_of, probabilities, unknown_labe
 from lit_plugins.tasks import TokenLabel
 
 OVERLAP = 4  # a window shares one part in so many of its tokens with the next
+_WORDS = re.compile(r"words? (\d{1,9})(?:-(\d{1,9}))?")
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class HFTokenClassifier(HFEncoder):
         texts, given = zip(*(words_of(example) for example in examples), strict=True)
         windows: list[Encoded] = []
         owners: list[int] = []
-        for number, text in enumerate(texts):
-            found = self.encode([text], stride=max(1, self.max_length // OVERLAP))
+        for number, example in enumerate(examples):
+            found = self.windows_of(example)
             windows += found
             owners += [number] * len(found)
         scores: list[np.ndarray] = [np.zeros(0)] * len(windows)
@@ -95,6 +97,11 @@ class HFTokenClassifier(HFEncoder):
             )
             tagged.append(Tagged(text, tuple(mine), words))
         return tagged
+
+    def windows_of(self, example: Mapping[str, Any]) -> list[Encoded]:
+        """The tokens of an example, in as many windows as it takes. Raises InputError."""
+        text, _ = words_of(example)
+        return self.encode([text], stride=max(1, self.max_length // OVERLAP))
 
     def _words(
         self,
@@ -165,9 +172,10 @@ class HFTokenClassifier(HFEncoder):
     ) -> list[Inquiry]:
         """For each example: the tags of a part of the text, a word or an entity.
 
-        A span is that part as text, or `word N` (from 1); None for the first entity, or, if there
-        is none, the first word. A target is the tag asked for, at each of the part's words; None
-        for the tags predicted. `every` has no effect here: `each` gives one map a word.
+        A span is that part as text, or `word N`, or `words N-M` (from 1); None for the first
+        entity, or, if there is none, the first word. A target is the tag asked for, at each of the
+        part's words; None for the tags predicted. `every` has no effect here: `each` gives one map
+        a word.
         """
         found = []
         for tagged, target, span in zip(self.tag(examples), targets, spans, strict=True):
@@ -205,13 +213,13 @@ class HFTokenClassifier(HFEncoder):
         if span is None:
             entities = self.entities(tagged)
             return (entities[0].first, entities[0].last) if entities else (0, 1)
-        number = span.removeprefix("word ")
-        if number != span and number.isdigit():
-            if not 1 <= int(number) <= len(tagged.words):
+        if places := _WORDS.fullmatch(span):
+            first, last = int(places[1]), int(places[2] or places[1])
+            if not 1 <= first <= last <= len(tagged.words):
                 raise InputError(
-                    f"span is {span!r}, but the text has words 1 to {len(tagged.words)}."
+                    f"span is {span!r:.40}, but the text has words 1 to {len(tagged.words)}."
                 )
-            return int(number) - 1, int(number)
+            return first - 1, last
         begin = tagged.text.find(span.strip()) if span.strip() else -1
         end = begin + len(span.strip())
         inside = [
@@ -222,7 +230,7 @@ class HFTokenClassifier(HFEncoder):
         if not inside:
             raise InputError(
                 f"span {span!r:.80} is not in the text. Expected a part of it, written the same, "
-                "or 'word 3'."
+                "or 'word 3', or 'words 3-4'."
             )
         return inside[0], inside[-1] + 1
 

@@ -29,7 +29,7 @@ from werkzeug.wrappers import Request, Response
 
 from lit_plugins.datasets import is_encodable
 from lit_plugins.errors import LitPluginsError
-from lit_plugins.server import lit_client
+from lit_plugins.server import explanations, jobs, lit_client
 
 CLIENT_FOLDER = Path(__file__).parent.parent / "client"
 BODY_LIMIT = 64 * 2**20  # bytes; LIT's own requests hold text, and thumbnails at most
@@ -124,6 +124,7 @@ class Guard:
         self._root = Path(app._wsgi_app._project_root).resolve()
         self._with_our_client = lit_client.is_known(self._root)
         self._create_lock = threading.Lock()
+        self._explanations = explanations.Explanations(app)
         self._working = threading.BoundedSemaphore(WORKING_LIMIT)
         # LIT's handlers wrap the functions that do the work: dict, **parameters -> object.
         self._functions = {
@@ -154,6 +155,8 @@ class Guard:
             raise _Refused(403, "This server lets no client read or write files.")
         if path in self._functions:
             return self._call(path, request)
+        if ours := explanations.ROUTES.fullmatch(path):
+            return self._explain(request, **ours.groupdict())
         if request.method not in ("GET", "HEAD"):
             raise _Refused(405, f"{request.method} is not possible here.")
         if path in ("", "/index.html"):
@@ -195,6 +198,33 @@ class Guard:
                 self._check_new_name(path, data)
             result = self._functions[path](data, **parameters)
             return _json(result, simple=simple, origin=parameters.get("model", path))
+
+    def _explain(
+        self, request: Request, name: str, job: str | None, cancel: str | None
+    ) -> Response:
+        """Check a request of our own client's modules and answer it: see Explanations."""
+        asks = self._explanations
+        reads = name == "about" or (job is not None and cancel is None)
+        allowed = ("GET", "HEAD") if reads else ("POST",)
+        if request.method not in allowed:
+            raise _Refused(405, f"{request.path} needs {allowed[0]}, not {request.method}.")
+        self._check_origin(request)
+        if name == "about":
+            return _json(asks.about())
+        try:
+            if job is not None:
+                return _json(asks.jobs.cancel(job) if cancel else asks.jobs.look(job))
+            body = explanations.read(name, _read_json(request))
+            parameters = {"model": body.model, "dataset_name": body.dataset}
+            _check_known("model", body.model, asks.models())
+            _check_known("dataset_name", body.dataset, self._app._datasets)
+            [example] = self._inputs("/get_preds", parameters, [body.example])
+            with self._turn(request.path):
+                return _json(getattr(asks, name)(body, example["data"]), origin=body.model)
+        except jobs.Unknown as error:
+            raise _Refused(404, str(error)) from None
+        except jobs.Busy as error:
+            raise _Refused(503, str(error)) from None
 
     @contextlib.contextmanager
     def _turn(self, path: str) -> Iterator[None]:

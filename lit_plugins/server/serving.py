@@ -23,12 +23,12 @@ from lit_nlp import dev_server
 from waitress import wasyncore
 
 from lit_plugins.errors import ConfigError
-from lit_plugins.server import guard
+from lit_plugins.server import guard, jobs
 
 SERVER_TYPE = "lit_plugins"
 
-# More than guard.WORKING_LIMIT: the page and its status never wait for a prediction.
-_THREADS = guard.WORKING_LIMIT + 8
+# More than compute or wait for a job: the page and its status never wait for a prediction.
+_THREADS = guard.WORKING_LIMIT + jobs.MOST_WAITING + 8
 _CONNECTIONS = 1000  # idle ones cost next to nothing, and are closed after two minutes
 
 

@@ -38,8 +38,8 @@ def test_every_method_for_every_task(name, kind):
     make, example, asked = TASKS[kind]
     model = make()
     made = TextExplainer(model).explain(example, method=name, **asked, **_few(name))
-    [inquiry] = TextExplainer(model)._inquiries(
-        [Ask(example, asked.get("target"), asked.get("span"))], made.options
+    [inquiry] = TextExplainer(model).inquiries(
+        [Ask(example, asked.get("target"), asked.get("span"))], made.options.each
     )
     batch = model.batch([inquiry])
     with torch.no_grad():
@@ -239,7 +239,7 @@ def test_over_one_of_two_texts(name):
     explainer = TextExplainer(answerer())
     for number, over in enumerate(("first", "second")):
         made = explainer.explain(PAIR, "Oslo", over=over, method=name)
-        [inquiry] = explainer._inquiries([Ask(PAIR, "Oslo")], made.options)
+        [inquiry] = explainer.inquiries([Ask(PAIR, "Oslo")], made.options.each)
         own = inquiry.text.places(number)
         assert {one.start for one in made.segments} == set(range(own.start, own.stop))
     # The other text stays: both together explain another difference.
@@ -281,7 +281,7 @@ def test_the_mean_embedding_as_baseline():
     model = classifier()
     made = TextExplainer(model).explain(TEXT, "MIXED", baseline="mean", output="logit")
     table = model.model.get_input_embeddings().weight
-    batch = model.batch([TextExplainer(model)._inquiries([Ask(TEXT, "MIXED")], made.options)[0]])
+    batch = model.batch(TextExplainer(model).inquiries([Ask(TEXT, "MIXED")]))
     features = model.features(batch)
     features[:, 1:-1] = table.mean(0)
     with torch.no_grad():

@@ -19,6 +19,7 @@ MIDPOINT = Method(
     "midpoint",
     "Gradient at the midpoint",
     midpoint,
+    family="From a baseline to the text",
     signed=True,
     additive=True,
     batched=True,
