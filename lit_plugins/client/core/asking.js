@@ -6,7 +6,7 @@
 /** @import {Answer, Answers} from './answers.js' */
 /** @import {About} from './types.js' */
 
-import {useEffect, useState} from '../vendor/htm_preact.js';
+import {useEffect, useRef, useState} from '../vendor/htm_preact.js';
 import {about} from './about.js';
 import {keyOf} from './answers.js';
 import {useObservables} from './observable.js';
@@ -31,6 +31,65 @@ export function useAnswer(answers, question, unasked) {
     };
   }, [answers, key]);
   return answers.find(question);
+}
+
+/**
+ * What is known of several questions' answers, asked one after another when `ask` is called, and
+ * given up when they are not shown any more. One answer: its result is all of theirs.
+ * @param {Answers} answers
+ * @param {object[]} questions
+ * @returns {{key: string, answer: Answer | undefined, ask: () => void, cancel: () => void}}
+ */
+export function useSeries(answers, questions) {
+  useObservables(answers);
+  const key = keyOf(questions);
+  const [asked, setAsked] = useState(''); // the series that is being asked
+  const began = useRef(0);
+  const found = questions.map((one) => answers.find(one));
+  const next = found.findIndex((one) => one?.state !== 'done');
+  const now = found[next];
+  useEffect(() => {
+    const ends = questions.map((one) => answers.watch(one));
+    return () => {
+      ends.forEach((end) => end());
+      questions.forEach((one) => answers.abandon(one));
+    };
+  }, [answers, key]);
+  useEffect(() => {
+    if (asked === key && next >= 0 && now === undefined) answers.ask(questions[next]);
+  }, [answers, key, asked, next, now === undefined]);
+  const ask = () => {
+    began.current = performance.now();
+    setAsked(key);
+    if (now !== undefined) answers.ask(questions[next]);
+  };
+  return {
+    key,
+    answer: inAll(found, next, asked === key, began.current),
+    ask,
+    cancel: () => next >= 0 && answers.cancel(questions[next]),
+  };
+}
+
+/**
+ * @param {(Answer | undefined)[]} found
+ * @param {number} next the first that is not done; -1 if there is none
+ * @param {boolean} asked
+ * @param {number} began
+ * @returns {Answer | undefined}
+ */
+function inAll(found, next, asked, began) {
+  if (!found.length) return undefined;
+  const result = found.flatMap((one) => one?.result ?? []);
+  if (next < 0) return {state: 'done', done: 0, expected: 0, began, error: '', result};
+  const now = found[next];
+  if (found.length === 1) return now;
+  if (!asked) return undefined;
+  let before = 0;
+  for (const {forward, backward} of result) before += forward + backward;
+  const {state = 'running', error = '', done = 0, expected = 0} = now ?? {};
+  const left = (found.length - next) * expected;
+  return {state, error, began, done: before + done, expected: left && before + left, result: null};
 }
 
 /**

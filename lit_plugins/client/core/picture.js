@@ -14,6 +14,7 @@
  * @property {string} [text]
  * @property {string} [font]
  * @property {number} [baseline]
+ * @property {boolean} [upward] whether the text reads from below
  * @property {CanvasImageSource & {width: number, height: number, toDataURL?: () => string}} [image]
  */
 
@@ -31,16 +32,18 @@ export function svg(element) {
   const {marks, width, height} = draw(element);
   const attribute = (/** @type {string | number} */ value) => escape(String(value));
   const shapes = marks.map((mark) => {
-    const {x, y, fill, stroke, text, font, baseline, image} = mark;
+    const {x, y, fill, stroke, text, font, baseline, upward, image} = mark;
     if (image) {
       return `<image x="${x}" y="${y}" width="${mark.width}" height="${mark.height}" ` +
-          `style="image-rendering:pixelated" href="${image.toDataURL?.()}"/>`;
+          `preserveAspectRatio="none" style="image-rendering:pixelated" href="${image.toDataURL?.()}"/>`;
     }
     if (text === undefined) {
       return `<rect x="${x}" y="${y}" width="${mark.width}" height="${mark.height}" rx="2" ` +
           `fill="${attribute(fill ?? 'none')}" stroke="${attribute(stroke ?? 'none')}"/>`;
     }
-    return `<text x="${x}" y="${baseline}" textLength="${mark.width}" lengthAdjust="spacingAndGlyphs" ` +
+    const where = upward ? `transform="translate(${baseline} ${y + mark.height}) rotate(-90)"` :
+        `x="${x}" y="${baseline}"`;
+    return `<text ${where} textLength="${upward ? mark.height : mark.width}" lengthAdjust="spacingAndGlyphs" ` +
         `style="font:${attribute(font ?? '')};white-space:pre" fill="${attribute(fill ?? '')}">` +
         `${escape(text)}</text>`;
   });
@@ -68,7 +71,7 @@ export function png(element) {
   context.fillRect(0, 0, width, height);
   context.imageSmoothingEnabled = false;
   for (const mark of marks) {
-    const {x, y, fill, stroke, text, font, baseline, image} = mark;
+    const {x, y, fill, stroke, text, font, baseline = y, upward, image} = mark;
     if (image) {
       context.drawImage(image, x, y, mark.width, mark.height);
     } else if (text === undefined) {
@@ -85,7 +88,15 @@ export function png(element) {
     } else {
       context.font = font ?? '';
       context.fillStyle = fill ?? '';
-      context.fillText(text, x, baseline ?? y, mark.width + 1);
+      context.save();
+      if (upward) {
+        context.translate(baseline, y + mark.height);
+        context.rotate(-Math.PI / 2);
+        context.fillText(text, 0, 0, mark.height + 1);
+      } else {
+        context.fillText(text, x, baseline, mark.width + 1);
+      }
+      context.restore();
     }
   }
   return new Promise((resolve, reject) => canvas.toBlob(
@@ -143,8 +154,9 @@ function words(node, style, box, marks) {
     const [rect] = range.getClientRects();
     if (!rect || !rect.width) continue;
     const {x, y, width, height} = box(rect);
-    const baseline = round(y + height / 2 + size * 0.35);
-    marks.push({x, y, width, height, text, font, fill: style.color, baseline});
+    const upward = style.writingMode.startsWith('vertical');
+    const baseline = round((upward ? x + width / 2 : y + height / 2) + size * 0.35);
+    marks.push({x, y, width, height, text, font, fill: style.color, baseline, upward});
   }
 }
 

@@ -74,7 +74,7 @@ export const sent = (example) => (example.meta.added ? example : example.id);
 /**
  * The question for the text of an example: its tokens, parts and what may be explained.
  * @param {Pick<Page, 'model' | 'dataset'> & {example: Example}} page
- * @param {Session} chosen
+ * @param {Pick<Session, 'target' | 'unit' | 'pattern'>} chosen
  */
 export function textQuestion({model, dataset, example}, chosen) {
   const pattern = chosen.unit === 'regex' && chosen.pattern ? chosen.pattern : null;
@@ -84,7 +84,7 @@ export function textQuestion({model, dataset, example}, chosen) {
 /**
  * The question that the method answers; null while nothing to be explained is chosen.
  * @param {Pick<Page, 'model' | 'dataset'> & {example: Example}} page
- * @param {Session} chosen
+ * @param {Pick<Session, 'choice' | 'options' | 'unit' | 'pattern'>} chosen
  * @param {Text} text
  * @param {Method} method
  * @param {Span[] | null} spans

@@ -23,7 +23,7 @@ export function MethodMenu({methods, chosen, question, onChoose}) {
   const onOpen = () => {
     setCosts({});
     // Without them the menu says what any text costs.
-    if (question) ask('costs', {...question, method: undefined}).then(setCosts, () => undefined);
+    if (question) costsOf(question).then(setCosts, () => undefined);
   };
   const families = [...new Set(methods.map(({family}) => family))];
   const note = (/** @type {Method} */ {name, signed, cost}) => {
