@@ -19,7 +19,7 @@ import {Controls} from '../parts/controls.js';
 import {Downloads} from '../parts/downloads.js';
 import {Legend} from '../parts/legend.js';
 import {Progress} from '../parts/progress.js';
-import {html, useRef} from '../vendor/htm_preact.js';
+import {html, useMemo, useRef} from '../vendor/htm_preact.js';
 
 const INFO = `What drove a part of the model's answer. Choose a part of the answer: what comes before
 it is coloured by the method's scores. Blue speaks for the answer, orange against it; methods without a
@@ -66,7 +66,9 @@ function Shown({about, page, example}) {
     // Other options are tried when they are complete: by the button.
     if (then && !('options' in some)) explanations.ask(then);
   };
-  const shown = text && pieces(text, chosen.unit, spans ?? places(explanation), explanation, method);
+  const shown = useMemo(
+      () => text && pieces(text, chosen.unit, spans ?? places(explanation), explanation, method),
+      [text, chosen.unit, chosen.span, explanation, method]);
   // What is explained has no colour of its own.
   const most = largest(shown?.map(({score, target}) => (target ? null : score)) ?? []);
   const units = explanation?.units ?? '';
@@ -85,7 +87,7 @@ function Shown({about, page, example}) {
       <div class="seen" ref=${seen}>
         ${text && text.choices.length > 0 && html`<${Choices} choices=${text.choices}
           chosen=${chosen.choice} onChoose=${(/** @type {any} */ choice) => change({choice})} />`}
-        ${explanation && html`<p class="heading">${heading.join(' · ')}</p>`}
+        ${explanation && html`<p class="heading" role="status">${heading.join(' · ')}</p>`}
         ${shown && html`<${ColouredText} pieces=${shown} colours=${about.colours} most=${most}
           signed=${method.signed} units=${units} label="Prompt and answer"
           busy=${answer?.state === 'running'} selected=${chosen.span}
