@@ -190,8 +190,8 @@ class GenerationModel(_Member):
         target = asked.target or (sequences[0].text if sequences else None)
         if target is None:
             raise InputError(
-                "There is nothing to explain: the model's answer is empty or not known yet, and the "
-                "example has no target. Give a target."
+                "There is nothing to explain: the model's answer is empty or not known yet, and "
+                "the example has no target. Give a target."
             )
         whole = self._question(example, target)
         if not asked.spans:
