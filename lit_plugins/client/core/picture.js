@@ -157,6 +157,10 @@ function words(node, style, box, marks) {
     const upward = style.writingMode.startsWith('vertical');
     const baseline = round((upward ? x + width / 2 : y + height / 2) + size * 0.35);
     marks.push({x, y, width, height, text, font, fill: style.color, baseline, upward});
+    if (upward || style.textDecorationStyle !== 'solid') continue;
+    const line = {x, width, height: 1.5, fill: style.color};
+    if (style.textDecorationLine.includes('underline')) marks.push({...line, y: round(baseline + 2)});
+    if (style.textDecorationLine.includes('line-through')) marks.push({...line, y: round(baseline - size * 0.3)});
   }
 }
 

@@ -112,4 +112,6 @@ export interface Piece {
   score: number | null;
   target: boolean;
   own: boolean;
+  /** How its text differs from another one's. */
+  differs?: {runs: {text: string; marked: boolean}[]; mark: 'ins' | 'del'};
 }

@@ -9,6 +9,7 @@
 import {shade} from '../core/colours.js';
 import {exact, visible} from '../core/words.js';
 import {html, useLayoutEffect, useRef} from '../vendor/htm_preact.js';
+import {Marked} from './marked.js';
 
 /**
  * @typedef {object} Props
@@ -96,8 +97,8 @@ export function ColouredText(props) {
     <div class="text-frame">
       <div class="text" ref=${box} role="listbox" aria-label=${label} aria-multiselectable="true"
         aria-busy=${busy} dir="auto" onClick=${onClick} onKeyDown=${onKeyDown}
-        onMouseOver=${show} onFocusIn=${show}
-        onMouseLeave=${() => hide(tip.current)} onFocusOut=${() => hide(tip.current)}>
+        onMouseOver=${show} onfocusin=${show}
+        onMouseLeave=${() => hide(tip.current)} onfocusout=${() => hide(tip.current)}>
         ${pieces.map((piece, number) => html`<${Part} key=${number} piece=${piece}
           number=${number} reached=${number === current.current} can=${selectable(piece)}
           colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)}
@@ -112,12 +113,14 @@ export function ColouredText(props) {
  * @param {{piece: Piece, number: number, reached: boolean, can: boolean, colour: string, units: string}} props
  */
 function Part({piece, number, reached, can, colour, units}) {
-  const inner = piece.text.trim() || (piece.score === null && !piece.target ? '' : visible(piece.text));
+  const marked = piece.differs?.runs.filter(({marked}) => marked).map(({text}) => text) ?? [];
+  const inner = marked.length ? html`<${Marked} ...${piece.differs} />` :
+      piece.text.trim() || (piece.score === null && !piece.target ? '' : visible(piece.text));
   const [before, after] = piece.text.trim() ? around(piece.text) : ['', piece.text];
   const classes = ['piece', can && 'can', piece.target && 'target', !piece.own && 'aside'];
   const said = [
     visible(piece.text), piece.score !== null && `${exact(piece.score)} ${units}`,
-    piece.target && 'explained',
+    piece.target && 'explained', marked.length > 0 && `differs: ${marked.join(' … ')}`,
   ];
   return html`${before}<span class=${classes.filter(Boolean).join(' ')} role="option"
     data-number=${number} tabindex=${reached ? 0 : -1} aria-selected=${piece.target}
@@ -134,7 +137,7 @@ function around(text) {
 }
 
 /** @param {HTMLElement | null} tip */
-function hide(tip) {
+export function hide(tip) {
   if (tip) tip.hidden = true;
 }
 
@@ -143,7 +146,7 @@ function hide(tip) {
  * @param {HTMLElement} tip
  * @param {HTMLElement} part
  */
-function place(tip, part) {
+export function place(tip, part) {
   const frame = /** @type {HTMLElement} */ (tip.parentElement).getBoundingClientRect();
   const [box] = part.getClientRects();
   if (!box) return;

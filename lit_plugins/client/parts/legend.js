@@ -11,11 +11,14 @@ import {html} from '../vendor/htm_preact.js';
 
 const STEPS = [1, 0.75, 0.5, 0.25, 0];
 
-/** @param {{colours: Colours, most: number, signed: boolean, units: string}} props */
-export function Legend({colours, most, signed, units}) {
+/**
+ * @param {{colours: Colours, most: number, signed: boolean, units: string, ends?: [string, string]}} props
+ *   ends: what the lowest and the highest is called
+ */
+export function Legend({colours, most, signed, units, ends}) {
   const shares = signed ? [...STEPS.map((share) => -share), ...STEPS.toReversed().slice(1)] :
       STEPS.toReversed();
-  const [low, high] = signed ? ['against', 'for'] : ['little', 'much'];
+  const [low, high] = ends ?? (signed ? ['against', 'for'] : ['little', 'much']);
   return html`
     <div class="legend" role="img"
       aria-label=${`Colours: ${low} to ${high}; the strongest is ${short(most)} ${units}`}>
