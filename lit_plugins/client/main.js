@@ -4,7 +4,9 @@
  * @module
  */
 
+import './lit/inline_styles.js';
 import './status.js';
+import './lit/without_eval.js';
 import './lit/layout_settings.js';
 import './lit/prompts_only.js';
 import './lit/salience_maps.js';

@@ -101,8 +101,9 @@ async function poll() {
   if (again) setTimeout(poll, INTERVAL);
 }
 
-const style = document.createElement('style');
-style.textContent = STYLE;
-document.head.append(style);
+// No style element: a strict Content-Security-Policy forbids it.
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(STYLE);
+document.adoptedStyleSheets.push(sheet);
 document.body.append(bar);
 poll();

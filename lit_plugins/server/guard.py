@@ -83,9 +83,30 @@ _CONTENT_TYPES = {
 }
 
 _CLIENT_SCRIPT = b'<script type="module" src="lit_plugins/client/main.js"></script>\n'
-_CLIENT_STYLE = b'<link href="lit_plugins/client/fonts.css" rel="stylesheet">\n'
+_CLIENT_STYLE = (
+    b'<link href="lit_plugins/client/fonts.css" rel="stylesheet">\n'
+    b'<link href="lit_plugins/page.css" rel="stylesheet">\n'
+)
 # LIT's page gets its fonts and icons from elsewhere; offline, icons would be overlapping words.
 _FOREIGN_STYLE = re.compile(rb'[ \t]*<link [^>]*href="https?://[^>]*rel="stylesheet"[^>]*>\n?')
+# The page's own rules, which a policy that forbids inline style would drop: they become a file.
+_INLINE_STYLE = re.compile(rb"[ \t]*<style>(.*?)</style>\n?", re.DOTALL)
+
+# Nothing from elsewhere, no eval, no inline script, no inline style sheet. LIT's templates have
+# style attributes; thumbnails are data:, pictures to be saved blob:.
+_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "style-src-attr 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+)
 
 
 class _Refused(Exception):
@@ -161,6 +182,8 @@ class Guard:
             raise _Refused(405, f"{request.method} is not possible here.")
         if path in ("", "/index.html"):
             return self._index()
+        if path == "/lit_plugins/page.css":
+            return self._page_style()
         if path == "/lit_plugins/status":
             return _json({"models": dict(self._status())})
         if path.startswith("/lit_plugins/client/"):
@@ -168,14 +191,23 @@ class Guard:
         return _file(self._root, path, 3600)
 
     def _index(self) -> Response:
-        response = _file(self._root, "static/index.html", 0)
-        page = _FOREIGN_STYLE.sub(b"", response.get_data())
+        response = _file(self._root, lit_client.INDEX, 0)
+        # A notebook's page frames ours from another origin.
+        ancestors = "" if self._allow_cross_origin else "; frame-ancestors 'self'"
+        response.headers["Content-Security-Policy"] = _POLICY + ancestors
+        page = _INLINE_STYLE.sub(b"", _FOREIGN_STYLE.sub(b"", response.get_data()))
         page = page.replace(b"</head>", _CLIENT_STYLE + b"</head>", 1)
         response.set_data(page)
         if not self._with_our_client:
             return response
         before, end, after = page.rpartition(b"</body>")
         response.set_data(before + _CLIENT_SCRIPT + end + after)
+        return response
+
+    def _page_style(self) -> Response:
+        response = _file(self._root, lit_client.INDEX, 0)
+        response.set_data(b"".join(_INLINE_STYLE.findall(response.get_data())))
+        response.content_type = _CONTENT_TYPES[".css"]
         return response
 
     def _call(self, path: str, request: Request) -> Response:

@@ -143,6 +143,9 @@ def test_page_asks_nobody_else_for_fonts(make_app, echo):
     page = client.get("/").text
     assert "https://" not in page.partition("<head>")[2]
     assert page.index("lit_plugins/client/fonts.css") < page.index("</head>")
+    assert page.index("lit_plugins/page.css") < page.index("</head>")
+    assert "<style" not in page
+    assert "margin: 0;" in client.get("/lit_plugins/page.css").text
     style = client.get("/lit_plugins/client/fonts.css")
     assert style.headers["Content-Type"].startswith("text/css")
     files = set(re.findall(r"url\('([^']+)'\)", style.text))
@@ -152,6 +155,18 @@ def test_page_asks_nobody_else_for_fonts(make_app, echo):
         assert font.status_code == 200
         assert font.headers["Content-Type"] == "font/woff2"
         assert font.data[:4] == b"wOF2"
+
+
+def test_the_pages_policy(app):
+    policy = Client(guard.Guard(app)).get("/").headers["Content-Security-Policy"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == rules["style-src"] == rules["frame-ancestors"] == "'self'"
+    # A notebook's page is framed by another origin.
+    notebook = Client(guard.Guard(app, allow_cross_origin=True)).get("/")
+    policy = notebook.headers["Content-Security-Policy"]
+    assert "frame-ancestors" not in policy
+    assert "script-src 'self';" in policy
 
 
 # What must not
