@@ -11,3 +11,4 @@ import './lit/layout_settings.js';
 import './lit/prompts_only.js';
 import './lit/salience_maps.js';
 import './modules/sequence_salience.js';
+import './modules/heat_map.js';

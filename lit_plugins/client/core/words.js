@@ -33,3 +33,14 @@ export function duration(seconds) {
  */
 export const visible = (text) =>
     /^\s*$/.test(text) ? text.replaceAll('\n', '⏎').replaceAll(' ', '␣').replaceAll('\t', '⇥') || '∅' : text.trim();
+
+const LONGEST = 60; // characters
+
+/**
+ * A text on one line, as on a button.
+ * @param {string} text
+ */
+export function brief(text) {
+  const line = text.trim().replace(/\s+/g, ' ');
+  return line.length > LONGEST ? `${line.slice(0, LONGEST)} …` : line || '(empty)';
+}

@@ -6,6 +6,7 @@
 /** @import {Session} from '../core/session.js' */
 /** @import {About, Method, Page, Text} from '../core/types.js' */
 
+import {brief} from '../core/words.js';
 import {html, useState} from '../vendor/htm_preact.js';
 import {Menu} from './menu.js';
 import {MethodMenu} from './method_menu.js';
@@ -13,7 +14,6 @@ import {OptionsForm} from './options_form.js';
 import {UnitBar} from './unit_bar.js';
 
 const SOURCES = {response: 'Answer of the model', target: 'In the data'};
-const LONGEST = 60; // characters of a text on a button
 
 /**
  * @param {object} props
@@ -65,10 +65,4 @@ function Sequences({text, chosen, onChange}) {
   return html`<${Menu} label="Explained text" text=${brief(text.target ?? '')} groups=${groups}
     value=${text.target ?? ''} onChoose=${(/** @type {string} */ target) =>
       target !== (chosen.target ?? text.target) && onChange({target, span: null})} />`;
-}
-
-/** @param {string} text */
-function brief(text) {
-  const line = text.trim().replace(/\s+/g, ' ');
-  return line.length > LONGEST ? `${line.slice(0, LONGEST)} …` : line || '(empty)';
 }
