@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
+import attr
 import numpy as np
 from lit_nlp.api import components as lit_components
 from lit_nlp.api import dataset as lit_dataset
@@ -12,12 +14,12 @@ from lit_nlp.api import dtypes as lit_dtypes
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_plugins.attribution.explanation import Explanation
+from lit_plugins.attribution.explanation import Explanation, Part
 from lit_plugins.attribution.methods import METHODS, Method
 from lit_plugins.attribution.options import BY_MODEL, COMMON, OF_MODELS, SHOWN, Options
 from lit_plugins.components.shared import Explainable, Wanted, unwrapped
+from lit_plugins.display import view, wording
 from lit_plugins.errors import InputError
-from lit_plugins.models.tokens import SPACE
 
 # The settings of the dialog that are no options of the engine. LIT's selector "Class to explain"
 # sends the third.
@@ -26,6 +28,16 @@ PART, SCALE, TARGET = "explained part", "scale to 1", "target"
 _DEFAULT = "default"
 
 _NUMBERS = ("max_steps", "samples", "noise", "window", "stride", "seed")
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True)
+class About(lit_dtypes.TokenSalience):
+    """Chips that say what was explained, and `detail`: what LIT's own client does not read.
+
+    `detail` is all that our client draws: see `_detail`.
+    """
+
+    detail: Mapping[str, Any]
 
 
 def interpreters() -> dict[str, lit_components.Interpreter]:
@@ -40,9 +52,10 @@ class MethodInterpreter(lit_components.Interpreter):
     chosen above the maps, or what is predicted; the first thing that is named; the best answer.
     `explained part` chooses another: see each model's `explanations`.
 
-    Results are rows of chips: `salience`, what was scored; `words`, where tokens are less than
-    words and their scores add up; and `about`. Where several labels are explained each by itself,
-    there is a row for each instead of the first two.
+    Results are rows of chips, which LIT draws as they are: `salience`, what was scored; `words`,
+    where tokens are less than words and their scores add up; and `about`. Where several labels are
+    explained each by itself, there is a row for each instead of the first two. Our client draws
+    what `about` carries instead: the exact scores, and a card in words.
     """
 
     def __init__(self, method: Method):
@@ -98,9 +111,10 @@ class MethodInterpreter(lit_components.Interpreter):
         options = _options(settings, self._method.defaults)
         wanted = Wanted(self._method.name, options, label, part)
         made = member.explanations(list(inputs), model_outputs, wanted)
-        special = member.special_tokens()
+        # A language model has no words of its own among the rows: its texts are long.
+        reads_texts = bool(member.special_tokens())
         # LIT writes the names beside the rows.
-        return [_rows(one, scale, special) | {"about": _about(one)} for one in made]
+        return [_rows(one, scale, reads_texts) | {"about": _about(one)} for one in made]
 
 
 def _control(name: str, default: Any) -> lit_types.LitType:
@@ -159,7 +173,7 @@ def _number(name: str, value: Any) -> int | float:
         raise InputError(f"{name} is {value!r:.60}: expected a number.") from None
 
 
-def _about(explanation: Explanation) -> lit_dtypes.TokenSalience:
+def _about(explanation: Explanation) -> About:
     """What was explained, how well, and what to beware of: as tokens, which is what LIT draws."""
     names = ", ".join(explanation.names)
     what = f"{explanation.options.output} {float(np.sum(explanation.value)):.4g}"
@@ -175,62 +189,115 @@ def _about(explanation: Explanation) -> lit_dtypes.TokenSalience:
         f"{explanation.seconds:.1f} s"
     )
     notes += [f"⚠ {warning}" for warning in explanation.warnings]
-    return lit_dtypes.TokenSalience(notes, [0.0] * len(notes))
+    return About(notes, [0.0] * len(notes), _detail(explanation))
+
+
+def _detail(explanation: Explanation) -> dict[str, Any]:
+    """What our client draws: the exact scores, and how they came about in words.
+
+    `rows`: one, or one a label with `each`; `views` are the parts of the text by unit.
+    """
+    shown = view.view(explanation, most_rows=0)
+    names = explanation.names if explanation.scores.ndim == 2 else ("",)
+    return {
+        "signed": explanation.signed,
+        "units": explanation.units,
+        "rows": [
+            {
+                "name": wording.visible(name) if name else "",
+                "views": {
+                    unit: [vars(part) for part in parts]
+                    for unit, parts in _views(explanation, number).items()
+                },
+            }
+            for number, name in enumerate(names)
+        ],
+        "card": {
+            "heading": shown.heading,
+            "about": shown.about,
+            "facts": shown.facts,
+            "warnings": shown.warnings,
+        },
+        "forward": explanation.forward,
+        "backward": explanation.backward,
+        "seconds": explanation.seconds,
+        "convergence_error": explanation.convergence_error,
+    }
+
+
+def _views(explanation: Explanation, row: int) -> dict[str, list[Part]]:
+    """By unit: what was scored; and words, where that was tokens whose scores add up."""
+    parts = [
+        part if part.score is None else replace(part, score=float(np.atleast_1d(part.score)[row]))
+        for part in explanation.parts()
+    ]
+    unit = explanation.options.segment or "token"
+    views = {unit: parts}
+    if unit == "token" and METHODS[explanation.method].by_position:
+        views["word"] = [_joined(word) for word in _words(parts)]
+    return views
+
+
+def _words(tokens: Sequence[Part]) -> list[list[Part]]:
+    """Neighbours without a space between them. What is not the user's own text is no part of it."""
+    words: list[list[Part]] = []
+    for token in tokens:
+        joins = words and token.own and words[-1][-1].own and not token.text[:1].isspace()
+        if joins:
+            words[-1].append(token)
+        else:
+            words.append([token])
+    return words
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    """One part, with the sum of the scores that are there."""
+    scores = [part.score for part in parts if part.score is not None]
+    return Part(
+        "".join(part.text for part in parts),
+        float(sum(scores)) if scores else None,
+        all(part.own for part in parts),
+        any(part.target for part in parts),
+        parts[0].start,
+        parts[-1].stop,
+    )
 
 
 def _rows(
-    explanation: Explanation, scale: bool, special: Collection[str]
+    explanation: Explanation, scale: bool, reads_texts: bool
 ) -> dict[str, lit_dtypes.TokenSalience]:
-    """Scores as rows of chips, by name; `special` tokens are those of a model that reads texts."""
-    by_position = METHODS[explanation.method].by_position
-    words = _words(explanation, special) if by_position and special else []
+    """Scores as rows of chips, by name."""
     if explanation.scores.ndim == 2:
         most = float(np.abs(explanation.scores).max(initial=0))
         rows: dict[str, lit_dtypes.TokenSalience] = {}
-        for name, scores in zip(explanation.names, explanation.scores, strict=True):
-            rows[_free(name, rows)] = _segments(explanation, scores, words, scale, most)
+        for number, name in enumerate(explanation.names):
+            rows[_free(name, rows)] = _scored(
+                [*_views(explanation, number).values()][-1], scale, most
+            )
         return rows
-    longer = any(one.stop - one.start > 1 for one in explanation.segments)
-    if longer and special and not by_position:
-        return {"salience": _segments(explanation, explanation.scores, [], scale)}
+    views = _views(explanation, 0)
+    if reads_texts and "token" not in views and not METHODS[explanation.method].by_position:
+        [parts] = views.values()
+        return {"salience": _scored(parts, scale)}
     rows = {"salience": _row(list(explanation.tokens), explanation.per_token(), scale)}
-    if words and not longer and len(words) < len(explanation.segments):
-        rows["words"] = _segments(explanation, explanation.scores, words, scale)
+    if reads_texts and "token" in views and "word" in views:
+        words = _scored(views["word"], scale)
+        if len(words.tokens) < len(explanation.segments):
+            rows["words"] = words
     return rows
 
 
-def _words(explanation: Explanation, special: Collection[str]) -> list[tuple[int, int]]:
-    """Segments `[first, last)` that make a word each: neighbours without a space between them."""
-    found: list[tuple[int, int]] = []
-    stop, was_special = -1, False
-    for number, one in enumerate(explanation.segments):
-        token = explanation.tokens[one.start]
-        is_special = token in special
-        apart = one.start != stop or token.startswith((SPACE, "\n")) or is_special or was_special
-        if apart:
-            found.append((number, number + 1))
-        else:
-            found[-1] = (found[-1][0], number + 1)
-        stop, was_special = one.stop, is_special
-    return found
-
-
-def _segments(
-    explanation: Explanation,
-    scores: np.ndarray,
-    words: Sequence[tuple[int, int]],
-    scale: bool,
-    most: float | None = None,
+def _scored(
+    parts: Sequence[Part], scale: bool, most: float | None = None
 ) -> lit_dtypes.TokenSalience:
-    """A chip a word, with the sum of its segments' scores; without words, a chip a segment."""
-    segments = explanation.segments
-    groups = words or [(number, number + 1) for number in range(len(segments))]
-    texts = [
-        "".join(explanation.tokens[segments[first].start : segments[last - 1].stop])
-        for first, last in groups
-    ]
-    sums = np.array([scores[first:last].sum() for first, last in groups])
-    return _row([text.lstrip(SPACE) or text for text in texts], sums, scale, most)
+    """Chips of what has a score."""
+    scores = [(part.text, part.score) for part in parts if part.score is not None]
+    return _row(
+        [text.strip() or text for text, _ in scores],
+        np.array([one for _, one in scores]),
+        scale,
+        most,
+    )
 
 
 def _row(

@@ -301,6 +301,48 @@ def test_words_are_the_sums_of_their_pieces(ours, encoder):
     assert "words" not in made
 
 
+def detail(made):
+    """What our client draws of an answer, as it gets it."""
+    return json.loads(serialize.to_json(made["about"], simple=True))["detail"]
+
+
+def test_our_client_gets_exact_scores_by_token_and_by_word(ours, encoder):
+    member = encoder(classifier())
+    [made] = ours["Integrated gradients"].run([{"text": TEXT}], member, DATA, None, None)
+    expected = member.shared.explainer().explain({"text": TEXT}, method="integrated_gradients")
+    shown = detail(made)
+    [row] = shown["rows"]
+    tokens, words = row["views"]["token"], row["views"]["word"]
+    scored = [part["score"] for part in tokens if part["score"] is not None]
+    np.testing.assert_allclose(scored, expected.scores)
+    assert [part["text"].strip() for part in words] == [
+        *("[CLS]", "We", "visited", "Oslo,", "where", "Ada", "lives.", "[SEP]"),
+    ]  # fmt: skip
+    assert words[0]["score"] is None  # held: it has none
+    assert sum(part["score"] or 0 for part in words) == pytest.approx(expected.scores.sum())
+    assert (shown["units"], shown["signed"]) == ("nats", True)
+    assert shown["card"]["heading"].startswith("Why ")
+    facts = dict(shown["card"]["facts"])
+    assert facts["Method"].startswith("Integrated gradients")
+    assert {"Convergence error", "Passes", "Time"} <= set(facts)
+    assert shown["forward"] > 0 < shown["seconds"]
+
+
+def test_our_client_gets_words_of_a_prompt_too(ours, group):
+    views = detail(run(ours["Gradient x input"], group["tiny"]))["rows"][0]["views"]
+    assert list(views) == ["token", "word"]
+    for parts in views.values():
+        assert "".join(part["text"] for part in parts) == PROMPT + TARGET
+    assert any(part["target"] for part in views["word"])
+
+
+def test_our_client_gets_what_was_scored_and_no_other_unit(ours, encoder):
+    member = encoder(classifier())
+    for config, units in [({"segment": "word"}, ["word"]), ({"segment": "token"}, ["token"])]:
+        [made] = ours["Feature ablation"].run([{"text": TEXT}], member, DATA, None, config)
+        assert list(detail(made)["rows"][0]["views"]) == units
+
+
 def test_special_tokens_that_have_scores_are_no_part_of_a_word(ours, encoder):
     member = encoder(classifier(fields=("text_a", "text_b")))
     example = {"text_a": "lives in oslo", "text_b": "ada visited"}
@@ -323,6 +365,7 @@ def test_labels_that_are_independent_have_a_row_each(ours, encoder):
     example, interpreter = {"text": TEXT}, ours["Gradient x input"]
     [made] = interpreter.run([example], member, DATA, None, {"scale to 1": False})
     assert list(made) == ["a", "a b", "about (2)", "about"]
+    assert [row["name"] for row in detail(made)["rows"]] == ["a", "a b", "about"]
     for label in ("a", "a b"):
         expected = member.shared.explainer().explain(example, label, method="grad_dot_input")
         assert sum(made[label].salience) == pytest.approx(expected.scores.sum(), rel=1e-4)

@@ -59,7 +59,7 @@ export function colourLitsRows(prototype) {
 
   prototype.renderColorLegend = function(label, cmap, blocks) {
     const table = colours();
-    const whose = table ? `LIT's own, ${label.toLowerCase()}` : label;
+    const whose = table ? `LIT: ${label.toLowerCase()}` : label;
     if (!table || !isSigned(cmap)) return renderColorLegend.call(this, whose, cmap, blocks);
     return html`<color-legend legendType="sequential" label=${whose} .paletteTooltipText=${MEANING}
       .scale=${inOurs(cmap, table).asScale()} numBlocks=${blocks}></color-legend>`;

@@ -18,6 +18,10 @@ export interface Detail {
   units: string;
   rows: {name: string; views: Partial<Record<Unit, Piece[]>>}[];
   card: {heading: string; about: string[]; facts: [string, string][]; warnings: string[]};
+  forward: number;
+  backward: number;
+  seconds: number;
+  convergence_error: number | null;
 }
 
 /** What a row has to show: of LIT's interpreters, chips by name; of ours, `about.detail` too. */

@@ -124,6 +124,7 @@ function Explained({title, detail, unit, colours}) {
   const {signed, units, card} = detail;
   return preact`
     <section aria-label=${title}>
+      <p class="heading">${[card.heading, ...card.about.slice(0, 1)].join(' · ')}</p>
       <${Legend} colours=${colours} most=${most} signed=${signed}
         units=${`${units}, each ${shown}`} />
       ${rows.map(({name, pieces}) => preact`<div class="row" key=${name}>
@@ -131,7 +132,7 @@ function Explained({title, detail, unit, colours}) {
         <${ColouredText} pieces=${pieces} colours=${colours} most=${most} signed=${signed}
           units=${units} label=${`${name || card.heading} ${title}`} />
       </div>`)}
-      <${Card} explanation=${/** @type {Explanation} */ ({card})} />
+      <${Card} explanation=${/** @type {Explanation} */ (/** @type {unknown} */ (detail))} />
     </section>`;
 }
 
