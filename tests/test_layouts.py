@@ -54,7 +54,7 @@ def test_packaged_layouts_show_what_prompt_debugging_needs():
         names = modules_of(layout)
         assert "salience-map-module" in names
         if name in PROMPTS:
-            assert "sequence-salience-module" in names  # shows the generated text, too
+            assert "signed-sequence-salience-module" in names  # shows the generated text, too
         assert OTHERS.get(name, set()) <= names
         assert any("datapoint-editor" in name for name in names)
         assert any("data-table" in name for name in names)
