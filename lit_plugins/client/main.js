@@ -7,8 +7,10 @@
 import './lit/inline_styles.js';
 import './status.js';
 import './lit/without_eval.js';
+import './lit/keyboard.js';
 import './lit/layout_settings.js';
 import './lit/prompts_only.js';
 import './lit/salience_maps.js';
 import './modules/sequence_salience.js';
+import './modules/compare.js';
 import './modules/heat_map.js';
