@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -15,7 +16,7 @@ import pytest
 DIFF = Path(__file__).resolve().parents[1] / "lit_plugins/client/core/diff.js"
 NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node runs the client's code here; it is absent")
+pytestmark = pytest.mark.skipif(NODE is None, reason="no node, which runs the client here")
 
 # Calls in, results out: [name, arguments] each.
 SCRIPT = """
@@ -78,7 +79,7 @@ def random_texts(seed: int, most: int = 40) -> tuple[list[str], list[str]]:
 
 def check_common(a: list[str], b: list[str], pairs: list[list[int]]) -> None:
     assert all(a[i] == b[j] for i, j in pairs)
-    assert all(i < k and j < m for (i, j), (k, m) in zip(pairs, pairs[1:], strict=False))
+    assert all(i < k and j < m for (i, j), (k, m) in itertools.pairwise(pairs))
     assert len(pairs) == longest(a, b)
 
 
