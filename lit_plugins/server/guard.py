@@ -92,12 +92,13 @@ _FOREIGN_STYLE = re.compile(rb'[ \t]*<link [^>]*href="https?://[^>]*rel="stylesh
 # The page's own rules, which a policy that forbids inline style would drop: they become a file.
 _INLINE_STYLE = re.compile(rb"[ \t]*<style>(.*?)</style>\n?", re.DOTALL)
 
-# Nothing from elsewhere, no eval, no inline script, no inline style sheet. LIT's templates have
-# style attributes; thumbnails are data:, pictures to be saved blob:.
+# Nothing from elsewhere, no inline script, no inline style sheet. LIT's plots (regl) compile code,
+# which without 'unsafe-eval' would leave out two of its modules: see client/lit/without_eval.js.
+# Its templates have style attributes; thumbnails are data:, pictures to be saved blob:.
 _POLICY = "; ".join(
     [
         "default-src 'none'",
-        "script-src 'self'",
+        "script-src 'self' 'unsafe-eval'",
         "style-src 'self'",
         "style-src-attr 'unsafe-inline'",
         "img-src 'self' data: blob:",
