@@ -286,7 +286,7 @@ def test_tags(served, page):
         expect(entities.locator(".annotations-column")).to_contain_text(part)
     marked = entities.locator(".span-active").all_inner_texts()
     assert marked == ["Tilda", "Quillfeather"]
-    assert "Why GIVEN_NAME of Tilda?" in about(page, "Gradient x input")
+    assert "GIVEN_NAME of Tilda?" in about(page, "Gradient x input")
     open_method(page, IG)
     assert strongest(page, IG)[0] == "Tilda"
     assert apply(page, IG, explained_part="Quillfeather").ok
