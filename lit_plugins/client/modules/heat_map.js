@@ -80,7 +80,8 @@ function Shown({about, page, example}) {
     if (one) explanations.ask(one);
   };
   const rows = text?.target === null ? text.choices.map(({name}) => name).join(' · ') : text?.target ?? '';
-  const heading = `What drove each part of “${brief(rows)}” · ${method.title}`;
+  const each = text?.target === null ? 'each of' : 'each part of';
+  const heading = `What drove ${each} “${brief(rows)}” · ${method.title}`;
   const foil = method.options.includes('foil') && chosen.options.foil;
   const choices = html`
     ${text && text.target !== null && chosen.unit !== 'token' && html`<label>
