@@ -123,7 +123,7 @@ function Part({piece, number, reached, can, colour, units}) {
     piece.target && 'explained', marked.length > 0 && `differs: ${marked.join(' … ')}`,
   ];
   return html`${before}<span class=${classes.filter(Boolean).join(' ')} role="option"
-    data-number=${number} tabindex=${reached ? 0 : -1} aria-selected=${piece.target}
+    data-number=${number} data-start=${piece.start} data-stop=${piece.stop} tabindex=${reached ? 0 : -1} aria-selected=${piece.target}
     aria-disabled=${!can} aria-label=${said.filter(Boolean).join(', ')}
     style=${{backgroundColor: piece.target ? '' : colour}}>${inner}</span>${after}`;
 }
