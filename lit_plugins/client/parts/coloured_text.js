@@ -8,7 +8,7 @@
 
 import {shade} from '../core/colours.js';
 import {exact, visible} from '../core/words.js';
-import {html, useLayoutEffect, useRef} from '../vendor/htm_preact.js';
+import {html, useLayoutEffect, useMemo, useRef} from '../vendor/htm_preact.js';
 import {Marked} from './marked.js';
 
 /**
@@ -93,16 +93,19 @@ export function ColouredText(props) {
     if (event.shiftKey) document.getSelection()?.removeAllRanges();
   };
 
+  // Once for each text and its scores: there may be thousands.
+  const parts = useMemo(() => pieces.map((piece, number) => html`<${Part} key=${number}
+    piece=${piece} number=${number} reached=${number === current.current} can=${selectable(piece)}
+    colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)}
+    units=${units} />`), [pieces, colours, most, signed, units]);
+
   return html`
     <div class="text-frame">
       <div class="text" ref=${box} role="listbox" aria-label=${label} aria-multiselectable="true"
         aria-busy=${busy} dir="auto" onClick=${onClick} onKeyDown=${onKeyDown}
         onMouseOver=${show} onfocusin=${show}
         onMouseLeave=${() => hide(tip.current)} onfocusout=${() => hide(tip.current)}>
-        ${pieces.map((piece, number) => html`<${Part} key=${number} piece=${piece}
-          number=${number} reached=${number === current.current} can=${selectable(piece)}
-          colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)}
-          units=${units} />`)}
+        ${parts}
       </div>
       <div class="tip" role="tooltip" ref=${tip} hidden></div>
     </div>`;
