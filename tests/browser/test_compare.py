@@ -43,7 +43,8 @@ def server(tmp_path_factory) -> Iterator[Server]:
         "compare",
         f"--models=smollm2={SMOLLM2}",
         f"--models=sentiment={SENTIMENT}",
-        "--datasets=menu_advice",
+        # LIT asks for an answer to every example before it shows one.
+        "--datasets=advice=datasets/menu_advice.jsonl?max_examples=1",
         "--datasets=movie_reviews",
         "--load=first_use",
         f"--layouts_dir={layouts}",
@@ -104,6 +105,8 @@ def table(page: Page) -> list[dict[str, Any]]:
     rows = csv.reader(io.StringIO(downloaded(page, "CSV").decode("utf-8"), newline=""))
     head, *rows = list(rows)
     assert [name.split(" (")[0] for name in head] == ["place", "kind", "A", "B", "A", "B", "B − A"]
+    # A spreadsheet takes no text for a formula.
+    rows = [[re.sub(r"^'(?=[=+\-@\t\r])", "", cell) for cell in row] for row in rows]
     names = ["place", "kind", "a", "b", "score_a", "score_b", "difference"]
     return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -136,9 +139,10 @@ def check_screen(page: Page, rows: list[dict[str, Any]]) -> None:
         assert len(column) == len(of_side)
         for part, row in zip(column, of_side, strict=True):
             if row[side].strip():
-                assert part["text"] == row[side].strip().lstrip("'")
+                assert part["text"] == row[side].strip()
             if row[f"score_{side}"]:
-                assert f"{side.upper()} {row[f'score_{side}']}," in part["said"]
+                number = f"{side.upper()} {row[f'score_{side}']}"
+                assert re.search(rf"(^|, ){re.escape(number)}(,| \(share)", part["said"])
             else:
                 assert part["said"] in ("", UNPAIRED.get(row["kind"], ""))
             assert bool(part["mark"]) == (row["kind"] != "equal")
@@ -179,7 +183,7 @@ def check_marks(answers: list[Locator]) -> None:
 
 
 def test_edited_prompt(server, page):
-    open_page(page, server, "smollm2", "menu_advice")
+    open_page(page, server, "smollm2", "advice")
     new = edit(page, OLD, NEW)
     answers = [compare(page).get_by_role("listbox", name=f"Answer {name}") for name in "AB"]
     for answer in answers:
@@ -248,7 +252,7 @@ def test_edited_prompt(server, page):
 
 
 def test_part_of_an_answer_and_swap(server, page):
-    open_page(page, server, "smollm2", "menu_advice")
+    open_page(page, server, "smollm2", "advice")
     edit(page, OLD, NEW)
     answers = [compare(page).get_by_role("listbox", name=f"Answer {name}") for name in "AB"]
     for answer in answers:
@@ -283,7 +287,7 @@ def test_part_of_an_answer_and_swap(server, page):
 
 
 def test_two_methods_of_one_example(server, page):
-    open_page(page, server, "smollm2", "menu_advice")
+    open_page(page, server, "smollm2", "advice")
     expect(compare(page).get_by_role("note")).to_contain_text("There is no example for A")
     choose(page, "Example A", "Same as the other side")
     expect(compare(page).get_by_role("note")).to_contain_text("Both sides are the same")
@@ -308,6 +312,8 @@ def test_two_methods_of_one_example(server, page):
 
 def test_labels_of_a_classifier(server, page):
     tag = "<img src=x onerror=alert(1)>"
+    # A laptop's screen at 150 %. LIT gives modules their width when the page is made.
+    page.set_viewport_size({"width": 853, "height": 600})
     open_page(page, server, "sentiment", "movie_reviews")
     text = edit(page, "lifeless mess", f"lifeless triumph {tag}")
     expect(compare(page).get_by_role("group", name="What is explained")).to_have_count(
@@ -327,7 +333,9 @@ def test_labels_of_a_classifier(server, page):
             if segment["text"].strip() in ("dull", "lifeless"):
                 assert float(found[segment["text"].strip()]) == pytest.approx(score, rel=1e-3)
 
-    # Without room, sides and columns stand below one another.
-    page.set_viewport_size({"width": 853, "height": 600})
-    page.wait_for_timeout(500)
-    keep(page, "compare-7-narrow")
+    # Sides and columns stand below one another, and nothing is cut off.
+    sides = [compare(page).get_by_label(f"Side {name}").bounding_box() for name in "AB"]
+    assert sides[0] is not None
+    assert sides[1] is not None
+    assert sides[1]["y"] >= sides[0]["y"] + sides[0]["height"]
+    assert compare(page).locator(".compare").evaluate("box => box.scrollWidth <= box.clientWidth")
