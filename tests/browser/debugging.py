@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Frame, Page, expect
 
-from .salience import READING, Salience, rows
+from .salience import COMPUTING, READING, Salience, rows
 
 # What has the focus, through all shadow roots.
 _FOCUSED = """() => {
@@ -168,8 +168,17 @@ def debug(
     hands: Hands,
     change: Callable[[str], str],
     keep: Callable[[str], None],
+    found: Callable[[list[dict]], None] = lambda parts: None,
 ) -> tuple[str, str]:
-    """The whole session: look, find, fix, look again, compare. Returns both answers."""
+    """The whole session: look, find, fix, look again, compare. Returns both answers.
+
+    Args:
+        hands: Who does it.
+        change: What is done to the prompt.
+        keep: Takes a picture, which is called so.
+        found: Sees the coloured parts of the first answer.
+
+    """
     salience = hands.salience
     expect(rows(hands.where).first).to_be_visible(timeout=READING)
     hands.example()
@@ -182,6 +191,7 @@ def debug(
     first = salience.read()
     assert any(one["score"] for one in first), "the prompt is coloured"
     assert not any(one["can"] and one["score"] and not one["target"] for one in first)
+    found(first)
     keep("salience")
     hands.method("Gradient x input")
     expect(salience.root.locator(".legend")).to_contain_text("against")
@@ -201,3 +211,14 @@ def debug(
     keep("salience-again")
     hands.tab("Compare")
     return before, after
+
+
+def explain_both(hands: Hands) -> None:
+    """In the module that compares: what was explained before is there at once."""
+    compare = hands.where.locator("salience-compare-module")
+    button = compare.get_by_role("button", name="Explain both")
+    expect(button).to_be_visible()
+    if button.is_enabled():
+        hands.press("Explain both")
+    expect(compare.locator("progress")).to_have_count(0, timeout=COMPUTING)
+    expect(compare.locator(".legend").first).to_be_visible(timeout=COMPUTING)

@@ -61,7 +61,7 @@ def clean(page: Page, element: str) -> None:
     assert module.locator("b", has_text="bold").count() == 0
 
 
-@pytest.mark.parametrize("model, dataset", [("lm", "prompts"), ("classifier", "texts")])
+@pytest.mark.parametrize(("model", "dataset"), [("lm", "prompts"), ("classifier", "texts")])
 def test_prompts_targets_and_labels(widget, page, model, dataset):
     page.goto(f"{widget.url}?models={model}&dataset={dataset}&layout=ours")
     rows(page).first.click()

@@ -11,16 +11,15 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from .conftest import OUTPUT, Server, running
+from .debugging import Hands, Keyboard, Mouse, debug, explain_both
+from .salience import READING, Salience, rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.packaged]
 
-# Milliseconds. The page asks for a generation of every example before it shows one, so on two
-# cores a first answer of Gemma takes minutes.
-LOADING = 240_000
-GENERATION = 400_000
+LOADING = 240_000  # milliseconds
 SALIENCE = 120_000
 CONTRADICTION = "You have to try it."
-WHITE = "rgb(255, 255, 255)"
+WHITE, NONE = "rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,48 +72,8 @@ def team(shared, tmp_path_factory) -> Iterator[Server]:
 # ------------------------------------------------------------------- what is on the page
 
 
-def rows(page: Page) -> Locator:
-    # LIT fills the table up with empty rows.
-    return page.locator("lit-data-table tbody tr", has_text=re.compile(r"\w"))
-
-
-def salience(page: Page) -> Locator:
-    return page.locator("sequence-salience-module")
-
-
-def segments(page: Page) -> Locator:
-    return salience(page).locator(".salient-token")
-
-
-def response(page: Page) -> Locator:
-    """The model's own answer among the sequences to explain; targets of the dataset stand first."""
-    group = salience(page).locator(".interstitial-target-type", has_text="From model (response)")
-    return group.locator("xpath=following-sibling::*").locator(".interstitial-target-text")
-
-
 def error_bar(page: Page) -> Locator:
     return page.locator("lit-app-statusbar .status-info div.error")
-
-
-def background(segment: Locator) -> str:
-    return segment.evaluate("element => getComputedStyle(element).backgroundColor")
-
-
-def coloured(page: Page) -> list[bool]:
-    colours = segments(page).evaluate_all(
-        "elements => elements.map(element => getComputedStyle(element).backgroundColor)"
-    )
-    return [colour != WHITE for colour in colours]
-
-
-def explain(page: Page, segment: Locator) -> str:
-    """Click a segment, wait for its salience, and return what the page says is explained."""
-    with page.expect_response(re.compile("_salience&"), timeout=SALIENCE) as info:
-        segment.click()
-    assert info.value.ok
-    explained = salience(page).locator(".module-footer .target-info-line")
-    expect(explained.locator(".loading-indicator")).to_have_count(0)
-    return explained.inner_text()
 
 
 def keep(page: Page, name: str) -> None:
@@ -147,73 +106,58 @@ def test_page_says_what_is_loading(demo, page):
     expect(banner).to_be_empty(timeout=LOADING)
 
 
-def test_prompt_debugging(demo, page):
+@pytest.mark.parametrize("kind", [Mouse, Keyboard])
+def test_prompt_debugging(demo, page, kind):
+    """See a strange answer, find what caused it, mend that, look again, compare."""
     page.goto(f"{demo.url}?models=gemma3&dataset=menu_advice&layout=prompt_left_right")
     expect(rows(page)).to_have_count(6)
-    rows(page).first.click()
-    expect(response(page)).to_contain_text(CONTRADICTION, timeout=GENERATION)
-    before = response(page).inner_text()
-    keep(page, "2-generation")
-
-    response(page).click()
-    salience(page).get_by_role("button", name="Sentences").click()
-    # The third of them in the prompt's four: two are examples, the last is the answer.
-    answer = segments(page).filter(has_text=f"Recommendation: {CONTRADICTION}").nth(2)
-    assert CONTRADICTION in explain(page, answer)
-    texts = segments(page).all_inner_texts()
-    wanted = f"Recommendation: {CONTRADICTION}"
-    place, _, target = [at for at, text in enumerate(texts) if text.strip() == wanted]
-    flags = coloured(page)
-    assert all(flags[: place + 1]), "what comes before the answer is coloured"
-    assert not any(flags[target:]), "the answer, and what comes after it, is not"
-    # The planted contradiction stands out: this is what the session is there to find.
-    weights = (
-        segments(page)
-        .locator("lit-tooltip")
-        .evaluate_all("elements => elements.map(element => Number(element.content))")
+    hands: Hands = kind(page, page)
+    name = kind.__name__.lower()
+    before, after = debug(
+        hands,
+        lambda prompt: prompt.replace(CONTRADICTION, "Avoid it.", 1),
+        lambda step: keep(page, f"session-{name}-{step}"),
+        found=lambda parts: is_planted(parts, "You have to try it."),
     )
-    assert weights.index(max(weights)) == place
-    segments(page).nth(place).scroll_into_view_if_needed()
-    keep(page, "3-salience")
+    assert CONTRADICTION in before
+    assert "Avoid it." in after
+    compare = page.locator("salience-compare-module")
+    expect(compare.locator("del").first).to_contain_text(re.compile("You|have|try"))
+    expect(compare.locator("ins").first).to_contain_text(re.compile("Avoid"))
+    explain_both(hands)
+    keep(page, f"session-{name}-compare")
 
-    colour = background(segments(page).nth(place))
-    salience(page).get_by_role("button", name="grad_dot_input").click()
-    expect(segments(page).nth(place)).not_to_have_css("background-color", colour)
-    keep(page, "4-grad-dot-input")
 
-    page.get_by_text("Editor", exact=True).click()
-    editor = page.locator("single-datapoint-editor-module")
-    prompt = editor.locator("textarea").first
-    prompt.fill(prompt.input_value().replace(CONTRADICTION, "Avoid it.", 1))
-    editor.get_by_role("button", name="Add", exact=True).click()
-    expect(response(page)).to_contain_text("Avoid it.", timeout=GENERATION)
-    assert response(page).inner_text() != before
-    keep(page, "5-new-generation")
-
-    response(page).click()
-    fixed = segments(page).filter(has_text="Recommendation: Avoid it.").nth(2)
-    assert "Avoid it." in explain(page, fixed)
-    assert any(coloured(page))
-    keep(page, "6-salience-again")
+def is_planted(parts: list[dict], answer: str) -> None:
+    """The planted contradiction stands out: this is what the session is there to find."""
+    before = [one for one in parts if one["score"] is not None and not one["can"]]
+    strongest = max(before, key=lambda one: one["score"])
+    wanted = f"Recommendation: {answer}"
+    assert strongest["text"].strip() == wanted
+    same = [one for one in parts if one["text"].strip() == wanted]
+    assert strongest is same[0], "the first of them, in the example with the contradiction"
 
 
 def test_chat_template_is_shown(demo, page):
     page.goto(f"{demo.url}?models=smollm2&dataset=chat&layout=prompt_left_right")
     rows(page).first.click()
-    expect(response(page)).not_to_be_empty(timeout=GENERATION)
-    answer = response(page).inner_text().strip()
-    response(page).click()
-    salience(page).get_by_role("button", name="Lines").click()
-    expect(segments(page)).not_to_have_count(0)
-    shown = "".join(segments(page).all_inner_texts())
+    salience = Salience(page)
+    salience.ready()
+    answer = salience.explained_text().strip()
+    assert answer
+    salience.unit("Lines")
+    shown = salience.root.locator(".text").inner_text()
     for part in ("<|im_start|>system", "<|im_start|>user", "<|im_end|>", "<|im_start|>assistant"):
         assert part in shown
-    assert shown.replace(" ", "").endswith(answer.splitlines()[-1].replace(" ", ""))
+    assert shown.rstrip().endswith(answer.splitlines()[-1].strip())
 
-    explain(page, segments(page).last)
-    prompt = segments(page).filter(has_text="Name three animals that live in the sea.")
-    assert background(prompt) != WHITE
-    assert background(segments(page).last) == WHITE, "the target does not explain itself"
+    salience.answer.last.click()
+    salience.wait()
+    parts = salience.read()
+    [prompt] = [one for one in parts if "Name three animals that live in the sea." in one["text"]]
+    assert prompt["colour"] != WHITE
+    assert parts[-1]["target"]
+    assert parts[-1]["colour"] in (WHITE, NONE), "the target does not explain itself"
     keep(page, "7-chat")
 
 
@@ -278,9 +222,9 @@ def test_methods_in_salience_maps(team, page):
     rows(page).first.click()
     page.locator(".tab", has_text="Methods").click()
     cheap = page.locator("[id='gradient x input']")
-    expect(cheap).to_contain_text("scores in nats", timeout=GENERATION)
-    expect(cheap).to_contain_text("logprob -")
-    colours = cheap.locator(".salient-token").evaluate_all(
+    expect(cheap).to_contain_text("nats, each word", timeout=READING)
+    expect(cheap).to_contain_text("Why “")
+    colours = cheap.locator(".piece").evaluate_all(
         "elements => elements.map(element => getComputedStyle(element).backgroundColor)"
     )
     assert len(set(colours)) > 3
