@@ -27,6 +27,14 @@ READ = """module => [...module.shadowRoot.querySelectorAll('.piece')].map(piece 
   };
 })"""
 
+# White space stands between the parts.
+_FROM_ANSWER = """text => {
+  const range = document.createRange();
+  range.setStartBefore(text.querySelector('.piece.can'));
+  range.setEndAfter(text.lastChild);
+  return range.toString();
+}"""
+
 
 def rows(where: Page | Frame) -> Locator:
     """Examples in the data table, which LIT fills up with empty rows."""
@@ -52,7 +60,7 @@ class Salience:
 
     def explained_text(self) -> str:
         """The text whose parts may be explained: the model's answer, or the data's target."""
-        return "".join(self.answer.all_text_contents())
+        return self.root.locator(".text").evaluate(_FROM_ANSWER)
 
     def wait(self) -> None:
         """Until nothing is being computed and there are colours."""
