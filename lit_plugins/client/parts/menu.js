@@ -3,7 +3,9 @@
  * @module
  */
 
-import {html, useEffect, useRef, useState} from '../vendor/htm_preact.js';
+import {html, useEffect, useLayoutEffect, useRef, useState} from '../vendor/htm_preact.js';
+
+const GAP = 8; // pixels, to the window's edges
 
 /**
  * @typedef {object} Item
@@ -26,6 +28,7 @@ import {html, useEffect, useRef, useState} from '../vendor/htm_preact.js';
 export function Menu({label, text, groups, value, onChoose, onOpen, disabled = false}) {
   const [open, setOpen] = useState(false);
   const root = useRef(/** @type {HTMLElement | null} */ (null));
+  const list = useRef(/** @type {HTMLElement | null} */ (null));
   const items = () =>
     /** @type {HTMLElement[]} */ ([...(root.current?.querySelectorAll('[data-value]') ?? [])]);
 
@@ -33,6 +36,14 @@ export function Menu({label, text, groups, value, onChoose, onOpen, disabled = f
     setOpen(false);
     if (refocus) /** @type {HTMLElement} */ (root.current?.firstElementChild).focus();
   };
+  const arrange = () => {
+    if (root.current && list.current) place(list.current, root.current);
+  };
+  useLayoutEffect(() => {
+    // Above all else: a module that scrolls would cut it off.
+    if (open) list.current?.showPopover?.();
+  }, [open]);
+  useLayoutEffect(arrange);
   useEffect(() => {
     if (!open) return undefined;
     const chosen = items().find((item) => item.dataset.value === value) ?? items()[0];
@@ -41,7 +52,13 @@ export function Menu({label, text, groups, value, onChoose, onOpen, disabled = f
       if (!event.composedPath().includes(/** @type {HTMLElement} */ (root.current))) close(false);
     };
     addEventListener('pointerdown', elsewhere, true);
-    return () => removeEventListener('pointerdown', elsewhere, true);
+    addEventListener('scroll', arrange, true);
+    addEventListener('resize', arrange);
+    return () => {
+      removeEventListener('pointerdown', elsewhere, true);
+      removeEventListener('scroll', arrange, true);
+      removeEventListener('resize', arrange);
+    };
   }, [open]);
 
   const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
@@ -75,7 +92,7 @@ export function Menu({label, text, groups, value, onChoose, onOpen, disabled = f
         <span class="chosen">${text}</span>
         <span class="material-icon" aria-hidden="true">arrow_drop_down</span>
       </button>
-      ${open && html`<div class="menu-list" role="menu" aria-label=${label}>
+      ${open && html`<div class="menu-list" role="menu" aria-label=${label} popover="manual" ref=${list}>
         ${groups.map(({title, items}) => html`<div role="group" aria-label=${title}>
           ${title && html`<div class="menu-title" aria-hidden="true">${title}</div>`}
           ${items.map((item) => html`<button role="menuitemradio" data-value=${item.value}
@@ -86,4 +103,18 @@ export function Menu({label, text, groups, value, onChoose, onOpen, disabled = f
         </div>`)}
       </div>`}
     </div>`;
+}
+
+/**
+ * Puts a list below its button, or above it where there is more room, inside the window.
+ * @param {HTMLElement} list
+ * @param {HTMLElement} button
+ */
+function place(list, button) {
+  const {left, top, bottom} = button.getBoundingClientRect();
+  const [below, above] = [innerHeight - bottom - GAP, top - GAP];
+  const up = list.scrollHeight > below && above > below;
+  list.style.maxHeight = `${Math.max(up ? above : below, 0)}px`;
+  list.style.left = `${Math.max(GAP, Math.min(left, innerWidth - list.offsetWidth - GAP))}px`;
+  list.style.top = `${up ? top - list.offsetHeight : bottom}px`;
 }
