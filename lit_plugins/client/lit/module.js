@@ -8,12 +8,7 @@
 
 import {html, render} from '../vendor/htm_preact.js';
 import {lit} from './names.js';
-
-/** Rules of our modules, from a file as LIT's are. */
-const sheet = new CSSStyleSheet();
-fetch(new URL('../modules.css', import.meta.url))
-    .then((response) => response.text())
-    .then((text) => sheet.replaceSync(text));
+import {sheet} from './styles.js';
 
 /**
  * @param {object} options

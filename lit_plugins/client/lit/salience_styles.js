@@ -3,6 +3,8 @@
  * @module
  */
 
+import {sheet} from './styles.js';
+
 const STYLE = `
   .method-row-contents { position: relative; }
   .method-results { flex: 1; min-width: 0; min-height: 24px; }
@@ -20,12 +22,7 @@ const STYLE = `
   }
 `;
 
-const parts = new CSSStyleSheet();
-fetch(new URL('../modules.css', import.meta.url))
-    .then((response) => response.text())
-    .then((text) => parts.replaceSync(text));
-
 const own = new CSSStyleSheet();
 own.replaceSync(STYLE);
 
-export const sheets = [parts, own];
+export const sheets = [sheet, own];
