@@ -117,10 +117,12 @@ function draw(element) {
     if (style.display === 'none' || style.visibility === 'hidden' ||
         parent.classList.contains('no-picture')) return;
     const fill = style.backgroundColor === NOTHING ? undefined : style.backgroundColor;
-    const outlined = style.outlineStyle === 'solid' ? style.outlineColor :
-        style.borderTopStyle === 'solid' && style.borderTopWidth !== '0px' ? style.borderTopColor : undefined;
-    if (parent !== element && (fill || outlined)) {
-      for (const rect of parent.getClientRects()) marks.push({...box(rect), fill, stroke: outlined});
+    const outlined = style.outlineStyle === 'solid' ? style.outlineColor : undefined;
+    if (parent !== element) {
+      for (const rect of parent.getClientRects()) {
+        if (fill || outlined) marks.push({...box(rect), fill, stroke: outlined});
+        marks.push(...borders(box(rect), style));
+      }
     }
     if (parent instanceof HTMLCanvasElement) {
       marks.push({...box(parent.getBoundingClientRect()), image: parent});
@@ -134,6 +136,24 @@ function draw(element) {
   const right = Math.max(frame.width, ...marks.map(({x, width}) => x + width - MARGIN));
   const bottom = Math.max(frame.height, ...marks.map(({y, height}) => y + height - MARGIN));
   return {marks, width: Math.ceil(right + 2 * MARGIN), height: Math.ceil(bottom + 2 * MARGIN)};
+}
+
+/**
+ * The lines around a box, on those sides that have one.
+ * @param {Mark} box
+ * @param {CSSStyleDeclaration} style
+ * @returns {Mark[]}
+ */
+function borders({x, y, width, height}, style) {
+  const {borderTopWidth, borderRightWidth, borderBottomWidth, borderLeftWidth} = style;
+  const [top, right, bottom, left] =
+      [borderTopWidth, borderRightWidth, borderBottomWidth, borderLeftWidth].map(parseFloat);
+  return [
+    {x, y, width, height: top, fill: style.borderTopColor},
+    {x: round(x + width - right), y, width: right, height, fill: style.borderRightColor},
+    {x, y: round(y + height - bottom), width, height: bottom, fill: style.borderBottomColor},
+    {x, y, width: left, height, fill: style.borderLeftColor},
+  ].filter((side) => side.width > 0 && side.height > 0);
 }
 
 /**

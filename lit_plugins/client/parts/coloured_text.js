@@ -96,8 +96,9 @@ export function ColouredText(props) {
   // Once for each text and its scores: there may be thousands.
   const parts = useMemo(() => pieces.map((piece, number) => html`<${Part} key=${number}
     piece=${piece} number=${number} reached=${number === current.current} can=${selectable(piece)}
-    colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)}
-    units=${units} />`), [pieces, colours, most, signed, units]);
+    colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)} units=${units}
+    first=${piece.target && !pieces[number - 1]?.target}
+    last=${piece.target && !pieces[number + 1]?.target} />`), [pieces, colours, most, signed, units]);
 
   return html`
     <div class="text-frame">
@@ -112,23 +113,27 @@ export function ColouredText(props) {
 }
 
 /**
- * One part; the white space around it has no colour.
- * @param {{piece: Piece, number: number, reached: boolean, can: boolean, colour: string, units: string}} props
+ * One part; the white space around it has no colour. Neighbours that are explained share a frame.
+ * @param {{piece: Piece, number: number, reached: boolean, can: boolean, colour: string, units: string,
+ *   first: boolean, last: boolean}} props first and last: whether the frame begins or ends here
  */
-function Part({piece, number, reached, can, colour, units}) {
+function Part({piece, number, reached, can, colour, units, first, last}) {
   const marked = piece.differs?.runs.filter(({marked}) => marked).map(({text}) => text) ?? [];
   const inner = marked.length ? html`<${Marked} ...${piece.differs} />` :
       piece.text.trim() || (piece.score === null && !piece.target ? '' : visible(piece.text));
   const [before, after] = piece.text.trim() ? around(piece.text) : ['', piece.text];
-  const classes = ['piece', can && 'can', piece.target && 'target', !piece.own && 'aside'];
+  const classes = ['piece', can && 'can', piece.target && 'target', first && 'first', last && 'last',
+    !piece.own && 'aside'];
+  const gap = (/** @type {string} */ space, /** @type {boolean} */ outside) =>
+    (!space || !piece.target || outside ? space : html`<span class="gap">${space}</span>`);
   const said = [
     visible(piece.text), piece.score !== null && `${exact(piece.score)} ${units}`,
     piece.target && 'explained', marked.length > 0 && `differs: ${marked.join(' … ')}`,
   ];
-  return html`${before}<span class=${classes.filter(Boolean).join(' ')} role="option"
+  return html`${gap(before, first)}<span class=${classes.filter(Boolean).join(' ')} role="option"
     data-number=${number} data-start=${piece.start} data-stop=${piece.stop} tabindex=${reached ? 0 : -1} aria-selected=${piece.target}
     aria-disabled=${!can} aria-label=${said.filter(Boolean).join(', ')}
-    style=${{backgroundColor: piece.target ? '' : colour}}>${inner}</span>${after}`;
+    style=${{backgroundColor: piece.target ? '' : colour}}>${inner}</span>${gap(after, last)}`;
 }
 
 /**
