@@ -30,11 +30,26 @@ export function OptionsForm({about, method, options, onChange}) {
     onChange=${(/** @type {unknown} */ value) => change(name, value)} />`;
   const more = known.filter((name) => !FIRST.includes(name));
   return html`
-    <form class="options" aria-label="Options" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
+    <form class="options" aria-label="Options" onKeyDown=${onKeyDown}
+      onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
       ${FIRST.filter((name) => known.includes(name)).map(field)}
       ${more.length > 0 && html`<details open=${more.some((name) => name in options)}>
         <summary>More</summary><div class="fields">${more.map(field)}</div></details>`}
     </form>`;
+}
+
+/**
+ * Enter is the button of the module that explains, once what was typed counts.
+ * @param {KeyboardEvent} event
+ */
+function onKeyDown(event) {
+  const input = /** @type {HTMLElement} */ (event.target);
+  if (event.key !== 'Enter' || input.localName !== 'input') return;
+  event.preventDefault();
+  input.dispatchEvent(new Event('change', {bubbles: true}));
+  const run = () => /** @type {HTMLElement | null | undefined} */ (
+    input.closest('.lit-plugins')?.querySelector('button.run:not(:disabled)'));
+  setTimeout(() => run()?.click());
 }
 
 /**
