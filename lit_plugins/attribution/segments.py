@@ -19,6 +19,8 @@ REGEX_SECONDS = 1.0
 # `a{1000}` is written out when it is compiled, nested ones their product: memory without bound.
 MOST_REPEATS = 100_000
 _REPEATS = re.compile(r"\{\s*(\d+)")
+# A pattern that contains itself may go deeper for ever, where the time limit does not count.
+_RECURSION = re.compile(r"(?<!\\)\(\?(?:R|[+-]?\d|&|P>)")
 
 _SEPARATORS = {
     "word": re.compile(r"(?<=\S)(?=\s)"),
@@ -85,6 +87,8 @@ def _matches(text: str, pattern: str) -> list[tuple[int, int]]:
             f"pattern {pattern!r:.100} is too large: its repetitions multiply to more than "
             f"{MOST_REPEATS:,}. Expected smaller numbers, or + and *."
         )
+    if _RECURSION.search(pattern):
+        raise InputError(f"pattern {pattern!r:.100} contains itself. Expected one without (?R).")
     try:
         compiled = regex.compile(pattern)
         return [

@@ -77,6 +77,11 @@ def contrast(model: LanguageModel, question: Question, foil: str) -> Contrast:
     if shown[asked[0]].startswith(SPACE) and not foil[0].isspace():
         foil = " " + foil
     ids = tuple(continuation(foil, model.tokenizer.encode, model.tokenizer.pieces))
+    if asked[0] + len(ids) > model.max_length:
+        raise InputError(
+            f"The foil has {len(ids)} tokens behind {asked[0]}, and max_length is "
+            f"{model.max_length}. Expected a shorter text."
+        )
     common = 0
     while common < min(len(ids), len(target)) and ids[common] == target[common]:
         common += 1

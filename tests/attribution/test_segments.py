@@ -240,6 +240,15 @@ def test_a_pattern_that_would_take_all_memory(pattern):
     assert _texts("aa aaa", "regex", "a{3}|b{10}") == ["aaa"]
 
 
+@pytest.mark.parametrize(
+    "pattern", ["(?R)", "(a|(?R))", "(?P<x>(?&x))", "(?P<x>(?P>x))", "(?1)(a)"]
+)
+def test_a_pattern_that_contains_itself(pattern):
+    with pytest.raises(InputError, match="contains itself"):
+        _texts("aaa b", "regex", pattern)
+    assert _texts("a (?R) b", "regex", r"\(\?R\)") == ["(?R)"]
+
+
 def _bounded(text, pattern):
     begin = time.perf_counter()
     with contextlib.suppress(InputError):
