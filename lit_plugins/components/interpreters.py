@@ -197,7 +197,6 @@ def _detail(explanation: Explanation) -> dict[str, Any]:
 
     `rows`: one, or one a label with `each`; `views` are the parts of the text by unit.
     """
-    shown = view.view(explanation, most_rows=0)
     names = explanation.names if explanation.scores.ndim == 2 else ("",)
     return {
         "signed": explanation.signed,
@@ -212,12 +211,7 @@ def _detail(explanation: Explanation) -> dict[str, Any]:
             }
             for number, name in enumerate(names)
         ],
-        "card": {
-            "heading": shown.heading,
-            "about": shown.about,
-            "facts": shown.facts,
-            "warnings": shown.warnings,
-        },
+        "card": view.card(explanation),
         "forward": explanation.forward,
         "backward": explanation.backward,
         "seconds": explanation.seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -137,6 +137,16 @@ def view(explanation: Explanation, most_rows: int | None = None) -> View:
         form=form,
         strongest=_strongest(rows[0].pieces) if form == "text" else [],
     )
+
+
+def card(explanation: Explanation) -> dict[str, Any]:
+    """What LIT's page shows beside an explanation, in words: a View's, without what is drawn."""
+    return {
+        "heading": wording.heading(explanation),
+        "about": _about(explanation),
+        "facts": [list(fact) for fact in _facts(explanation)],
+        "warnings": list(explanation.warnings),
+    }
 
 
 def _about(explanation: Explanation) -> list[str]:
