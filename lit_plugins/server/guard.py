@@ -171,6 +171,10 @@ class Guard:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response(environ, start_response)
 
+    def close(self) -> None:
+        """Stop what still computes for clients that nobody answers any more."""
+        self._explanations.jobs.stop()
+
     def _respond(self, request: Request) -> Response:
         path = request.path.rstrip("/")
         if path in _FORBIDDEN:
@@ -498,7 +502,7 @@ def _no_constant(name: str) -> None:
 def _plain(status: int, message: str) -> Response:
     # LIT's client shows the user what stands before this mark, else 'Unknown error'. It
     # looks for it with a pattern that stays within the first line.
-    message = " ".join(message.split())
+    message = " ".join(message.encode(errors="backslashreplace").decode().split())
     text = f"{message}\n\nDetails: status {status}"
     return Response(text, status, content_type="text/plain; charset=utf-8")
 

@@ -22,6 +22,7 @@ State = Literal["running", "done", "failed", "cancelled"]
 MOST = 16  # jobs that compute at the same time
 MOST_WAITING = 16  # requests that wait for a job's end; others are told at once how far it is
 MOST_KEPT = 64  # jobs that ended, with their results
+MOST_SIZE = 8_000_000  # of these results together
 WAIT = 1.0  # seconds that a request waits for the end
 GONE = 20.0  # seconds after which a client that does not ask is taken to be gone
 KEPT = 60.0  # seconds for which the result of an ended job is kept
@@ -48,6 +49,7 @@ class _Job:
     state: State = "running"
     working: bool = True  # its thread is: a cancelled job's may go on to the end of a batch
     result: Any = None
+    size: int = 0
     error: str | None = None
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -76,11 +78,19 @@ class Jobs:
 
     Args:
         wait, gone, kept: Seconds, as WAIT, GONE and KEPT.
+        size: Of a result, in the unit of MOST_SIZE.
 
     """
 
-    def __init__(self, wait: float = WAIT, gone: float = GONE, kept: float = KEPT) -> None:
+    def __init__(
+        self,
+        wait: float = WAIT,
+        gone: float = GONE,
+        kept: float = KEPT,
+        size: Callable[[Any], int] = lambda result: 1,
+    ) -> None:
         self._wait, self._gone, self._kept = wait, gone, kept
+        self._size = size
         self._jobs: dict[str, _Job] = {}  # oldest first
         self._changed = threading.Condition()
         self._waiting = 0
@@ -93,10 +103,10 @@ class Jobs:
                 raise Busy(f"Busy: {MOST} explanations are in work. Try again later.")
             # Not to be guessed: who knows it may read the result.
             job = _Job(secrets.token_hex(16))
-            self._jobs[job.id] = job
             threading.Thread(
                 target=self._run, args=(job, work), name="lit_plugins-job", daemon=True
             ).start()
+            self._jobs[job.id] = job  # now that it will end
             self._sweep_soon()
         return self.look(job.id)
 
@@ -121,6 +131,12 @@ class Jobs:
             self._cancel(job)
             return _told(job)
 
+    def stop(self) -> None:
+        """Stop all jobs, each before its next batch."""
+        with self._changed:
+            for job in self._jobs.values():
+                self._cancel(job)
+
     def _find(self, identity: str) -> _Job:
         if identity not in self._jobs:
             raise Unknown(
@@ -137,10 +153,11 @@ class Jobs:
 
     def _run(self, job: _Job, work: Work) -> None:
         state: State = "failed"
-        result, error = None, None
+        result, size, error = None, 0, None
         try:
             job.watch.check()
             result = work(job.watch)
+            size = self._size(result)
             state = "done"
         except Cancelled:
             state = "cancelled"
@@ -153,7 +170,7 @@ class Jobs:
         with self._changed:
             job.working = False
             if job.state == "running":
-                job.result, job.error = result, error
+                job.result, job.size, job.error = result, size, error
                 job.end(state)
             self._changed.notify_all()
 
@@ -178,15 +195,16 @@ class Jobs:
 
     def _forget(self) -> None:
         now = time.monotonic()
-        over = sum(job.over for job in self._jobs.values()) - MOST_KEPT
+        kept = [job for job in self._jobs.values() if job.over]
+        over, size = len(kept), sum(job.size for job in kept)
         for job in list(self._jobs.values()):
             due = job.due(self._gone, self._kept)
             late = due is not None and due <= now
             if late and job.state == "running":
                 self._cancel(job)
-            elif job.over and (late or over > 0):
+            elif job.over and (late or over > MOST_KEPT or size > MOST_SIZE):
                 del self._jobs[job.id]
-                over -= 1
+                over, size = over - 1, size - job.size
 
 
 def _told(job: _Job) -> dict[str, Any]:

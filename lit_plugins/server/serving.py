@@ -137,6 +137,7 @@ class ThreadedServer:
                 print("Stopped.", file=sys.stderr)
         finally:
             server.close()
+            self._app.close()
             if previous is not None:
                 signal.signal(signal.SIGTERM, previous)
 
@@ -195,6 +196,7 @@ class NotebookServer:
         """Stop serving; do nothing if not started."""
         if self._server is not None:
             self._server.close()
+            self._guard.close()
             self._server = None
 
 

@@ -217,6 +217,34 @@ def test_of_many_results_the_last_are_kept(monkeypatch):
     assert [jobs.look(identity)["result"] for identity in identities[-3:]] == [5, 6, 7]
 
 
+def test_of_large_results_fewer_are_kept(monkeypatch):
+    monkeypatch.setattr(jobs_module, "MOST_SIZE", 10)
+    jobs = Jobs(wait=LONG, size=lambda result: result)
+    identities = [jobs.start(lambda watch, n=n: n)["id"] for n in (4, 4, 1, 6)]
+    eventually(lambda: len(jobs._jobs) == 2)
+    assert [jobs.look(identity)["result"] for identity in identities[-2:]] == [1, 6]
+
+
+def test_all_are_stopped_with_the_server(loop):
+    jobs = Jobs(wait=0)
+    identity = jobs.start(loop)["id"]
+    jobs.stop()
+    assert loop.stopped.wait(LONG)
+    assert jobs.look(identity)["state"] == "cancelled"
+
+
+def test_a_thread_that_cannot_be_had_leaves_no_job(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    jobs = Jobs(wait=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError):
+            jobs.start(lambda watch: None)
+    assert not jobs._jobs
+
+
 def test_ids_cannot_be_guessed():
     jobs = Jobs(wait=0)
     identities = {jobs.start(lambda watch: None)["id"] for _ in range(5)}

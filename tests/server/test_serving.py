@@ -156,6 +156,26 @@ def test_the_notebook_servers_life(make_app, echo, client_root):
         socket.create_connection(("localhost", port), timeout=1)
 
 
+def test_stop_ends_jobs(make_app, echo, client_root):
+    server = serving.NotebookServer(make_app(echo, client_root), host="127.0.0.1")
+    server.serve()
+    ended = threading.Event()
+
+    def work(watch):
+        try:
+            while True:
+                watch.tick(1)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    jobs = server._guard._explanations.jobs
+    jobs._wait = 0
+    jobs.start(work)
+    server.stop()
+    assert ended.wait(5)
+
+
 def test_stop_while_predicting(make_app, echo, client_root):
     server = serving.NotebookServer(make_app(echo, client_root), host="127.0.0.1")
     server.serve()
