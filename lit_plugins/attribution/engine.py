@@ -241,6 +241,7 @@ class Engine(abc.ABC, Generic[Q]):
         """Raise InputError if the questions together would take more than `limit` seconds."""
         seconds = 0.0
         for question in questions:
+            watch.check()  # a user's own pattern may take a second
             passes, tokens = self._passes_of(row, options, question)
             watch.expected += int(passes.forward + passes.backward)
             if passes.forward + passes.backward <= FREE_PASSES:

@@ -111,7 +111,11 @@ class AnswerModel(EncoderModel):
         value = wording.percent(score)
         found = [Choice(best, None, None, value, True)]
         found += [Choice(f"{end} of {best}", None, end, value, False) for end in ("start", "end")]
+        named = {best}  # the same words may be there twice, and mean their likeliest place
         for other, less in others:
+            if other in named:
+                continue
+            named.add(other)
             label = "no answer" if other == _NOTHING else other
             found.append(Choice(other, label, None, wording.percent(less), False))
         return found

@@ -124,6 +124,8 @@ class LanguageModel(abc.ABC):
         self.chat_template = chat.template(options.chat, tokenizer.template)
         self.max_length = max_length(options, context, DEFAULT_MAX_LENGTH)
         self.options = _fitting(options, self.max_length)
+        # The last text as it is shown: many questions about one text ask for it.
+        self._shown: tuple[tuple[int, ...], list[str]] = ((), [])
         self._generated: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
 
     @property
@@ -266,7 +268,11 @@ class LanguageModel(abc.ABC):
 
     def shown_tokens(self, text: Text) -> list[str]:
         """Each token as a person reads it; put together, they are the text."""
-        return readable(self.tokenizer.pieces(text.ids))
+        ids, shown = self._shown
+        if ids != text.ids:
+            shown = readable(self.tokenizer.pieces(text.ids))
+            self._shown = text.ids, shown
+        return list(shown)
 
     def plain_tokens(self, text: Text) -> list[str]:
         """The same with spaces for spaces."""

@@ -5,15 +5,17 @@ The guard checks who asks, and that models, datasets and examples are there; see
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args
 
+import numpy as np
 from lit_nlp import app as lit_app
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lit_plugins.attribution import exchange, methods
-from lit_plugins.attribution.explanation import Explanation
 from lit_plugins.attribution.methods import METHODS, Method
 from lit_plugins.attribution.options import (
     BY_MODEL,
@@ -28,7 +30,7 @@ from lit_plugins.attribution.watch import Watch
 from lit_plugins.components.shared import Askable, Asked, unwrapped
 from lit_plugins.datasets import is_encodable
 from lit_plugins.display import colours
-from lit_plugins.display.view import view
+from lit_plugins.display.view import card
 from lit_plugins.errors import InputError
 from lit_plugins.server.jobs import Jobs
 from lit_plugins.toml_file import did_you_mean
@@ -38,6 +40,9 @@ ROUTES = re.compile(
     r"(?:(?<=jobs)/(?P<job>[^/]+)(?P<cancel>/cancel)?)?"
 )
 MOST_SPANS = 1000
+MOST_NUMBERS = 4_000_000  # of one answer: see _size
+COUNTING = 10.0  # seconds that it may take to say what something costs
+PATIENCE = 0.1  # seconds after which who waits looks whether it is still wanted
 
 # Options for which the client has controls of its own.
 _ELSEWHERE = frozenset(("segment", "pattern"))
@@ -73,7 +78,7 @@ _WHERE_OF = {
     "explanations": (
         "model", "dataset", "example", "target", "choice", "spans", "method", "options",
     ),
-    "costs": ("model", "dataset", "example", "target", "choice", "spans", "options"),
+    "costs": ("model", "dataset", "example", "target", "choice", "spans", "method", "options"),
 }  # fmt: skip
 
 
@@ -87,12 +92,12 @@ def read(name: str, data: Mapping[str, Any]) -> Body:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
-        raise InputError(f"{field}: {problem['msg']}.") from None
+        raise InputError(f"{field:.60}: {problem['msg']}.") from None
     choice = body.choice or _Choice()
     texts = {"target": body.target, "choice.label": choice.label, "choice.span": choice.span}
     for field, text in (texts | {"pattern": body.pattern} | body.options).items():
         if isinstance(text, str) and not is_encodable(text):
-            raise InputError(f"{field:.60} holds half a surrogate pair.")
+            raise InputError(f"{field!r:.60} holds half a surrogate pair.")
     if strange := [key for key in body.options if key not in Options.model_fields]:
         hint = did_you_mean(strange[0], Options.model_fields)
         raise InputError(f"Unknown option {strange[0]!r:.60}.{hint} Available: {', '.join(SHOWN)}.")
@@ -115,7 +120,8 @@ class Explanations:
 
     def __init__(self, app: lit_app.LitApp) -> None:
         self._app = app
-        self.jobs = Jobs()
+        self._locks: dict[tuple[str, str], threading.Lock] = {}
+        self.jobs = Jobs(size=_size)
 
     def models(self) -> dict[str, Askable]:
         """The models that can be explained, by name."""
@@ -142,37 +148,50 @@ class Explanations:
 
     def texts(self, body: Body, example: Mapping[str, Any]) -> dict[str, Any]:
         """Begin to read an example: see `_texts` for the result. Raises Busy."""
-        model, answer = self._asked(body, example)
-        return self.jobs.start(lambda watch: _texts(model, example, answer, body))
+
+        def work(watch: Watch) -> dict[str, Any]:
+            model = self._loaded(body, watch)
+            return _texts(model, example, self._answer(body, example, watch), body)
+
+        return self.jobs.start(work)
 
     def explanations(self, body: Body, example: Mapping[str, Any]) -> dict[str, Any]:
         """Begin to explain: one explanation a span, as `exchange` writes them. Raises Busy."""
-        model, answer = self._asked(body, example)
 
         def work(watch: Watch) -> list[dict[str, Any]]:
+            model = self._loaded(body, watch)
             engine = model.engine()
-            watch.check()  # loading takes a while
             engine.check(body.method, **body.options)
-            questions = model.questions(example, answer, _asked(body))
+            questions = model.questions(example, self._answer(body, example, watch), _asked(body))
             watch.check()
+            _check_size(len(questions), len(engine.show(questions[0], Options()).tokens))
             return [
-                exchange.record(one) | {"card": _card(one)}
+                exchange.record(one) | {"card": card(one)}
                 for one in engine.answer(questions, body.method, body.options, watch)
             ]
 
         return self.jobs.start(work)
 
     def costs(self, body: Body, example: Mapping[str, Any]) -> dict[str, Any]:
-        """Passes and, if known, seconds of each method. Runs no model. Raises LitPluginsError."""
-        model, answer = self._asked(body, example)
+        """Passes and, if known, seconds of each method, or of the one that is asked for.
+
+        Runs no model. Raises LitPluginsError.
+        """
+        model, watch = self.models()[body.model], Watch()
         engine = model.engine()
-        asked = _asked(body)
-        questions = model.sketches(example, answer, asked)
+        questions = model.sketches(example, self._answer(body, example, watch), _asked(body))
         found = {}
-        for row in METHODS.values():
+        for row in METHODS.values() if body.method is None else [methods.find(body.method)]:
             takes = COMMON | row.defaults.keys() | set(model.further_options)
             options = {key: value for key, value in body.options.items() if key in takes}
-            costs = [engine.cost(question, row.name, options) for question in questions]
+            costs = []
+            for question in questions:
+                costs.append(engine.cost(question, row.name, options))
+                if watch.seconds > COUNTING:
+                    raise InputError(
+                        f"It takes longer than {COUNTING:g} s to count the passes of so many "
+                        "spans, or of such a pattern. Ask for fewer, or for one method."
+                    )
             seconds = [time for _, time in costs if time is not None]
             found[row.name] = {
                 "forward": int(sum(passes.forward for passes, _ in costs)),
@@ -181,26 +200,75 @@ class Explanations:
             }
         return found
 
-    def _asked(self, body: Body, example: Mapping[str, Any]) -> tuple[Askable, _Answer]:
-        cached = self._app._models[body.model]
-        return self.models()[body.model], _Answer(cached, body.dataset, example)
+    def _loaded(self, body: Body, watch: Watch) -> Askable:
+        """The model, once it is loaded. Raises LitPluginsError."""
+        model = self.models()[body.model]
+        with _alone(self._lock("load", body), watch):
+            model.engine()
+        return model
+
+    def _answer(self, body: Body, example: Mapping[str, Any], watch: Watch) -> _Answer:
+        """What the model says, one example at a time: it would not say two any sooner."""
+        model = self._app._models[body.model]
+        return _Answer(model, body.dataset, example, self._lock("answer", body), watch)
+
+    def _lock(self, what: str, body: Body) -> threading.Lock:
+        return self._locks.setdefault((what, body.model), threading.Lock())
+
+
+@contextlib.contextmanager
+def _alone(lock: threading.Lock, watch: Watch) -> Iterator[None]:
+    """Hold a lock that others may hold for minutes. Raises Cancelled, also while waiting."""
+    while not lock.acquire(timeout=PATIENCE):
+        watch.check()
+    try:
+        watch.check()
+        yield
+    finally:
+        lock.release()
 
 
 class _Answer:
     """What a model says, as LIT's page asks it: see `lit_plugins.components.shared.Answer`."""
 
-    def __init__(self, model: Any, dataset: str, example: Mapping[str, Any]):
+    def __init__(
+        self,
+        model: Any,
+        dataset: str,
+        example: Mapping[str, Any],
+        lock: threading.Lock,
+        watch: Watch,
+    ):
         self._model = model
         self._dataset = dataset
         self._example = example
+        self._lock = lock
+        self._watch = watch
 
     def get(self) -> Mapping[str, Any]:
-        [made] = self._model.predict([self._example], dataset_name=self._dataset)
+        if (known := self.known()) is not None:
+            return known
+        with _alone(self._lock, self._watch):
+            [made] = self._model.predict([self._example], dataset_name=self._dataset)
         return made
 
     def known(self) -> Mapping[str, Any] | None:
         cache = getattr(self._model, "_cache", None)
         return None if cache is None else cache.get(self._model.key_fn(self._example))
+
+
+def _size(result: Any) -> int:
+    """How much memory a result takes, in numbers, about: a token is as much as nine of them."""
+    made = result if isinstance(result, list) else []
+    return sum(9 * len(one["tokens"]) + np.size(one["scores"]) for one in made)
+
+
+def _check_size(texts: int, tokens: int) -> None:
+    if texts * tokens * 10 > MOST_NUMBERS:
+        raise InputError(
+            f"{texts:,} maps of a text of {tokens:,} tokens are too much for one answer. Ask for "
+            "fewer spans, or larger ones, or for each token of one span by itself (each)."
+        )
 
 
 def _asked(body: Body) -> Asked:
@@ -250,17 +318,6 @@ def _texts(
             }
             for one in reading.choices
         ],
-    }
-
-
-def _card(explanation: Explanation) -> dict[str, Any]:
-    """What stands beside an explanation."""
-    shown = view(explanation, most_rows=1)
-    return {
-        "heading": shown.heading,
-        "about": list(shown.about),
-        "facts": [list(fact) for fact in shown.facts],
-        "warnings": list(shown.warnings),
     }
 
 

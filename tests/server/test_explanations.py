@@ -20,12 +20,12 @@ from lit_plugins.attribution.explainer import Explainer
 from lit_plugins.attribution.methods import METHODS
 from lit_plugins.attribution.options import SEGMENTS, Options
 from lit_plugins.attribution.watch import Watch
-from lit_plugins.components.language_models import lm_group
+from lit_plugins.components.language_models import GenerationModel, lm_group
 from lit_plugins.components.loading import Loadable
 from lit_plugins.display import colours
 from lit_plugins.errors import Cancelled
 from lit_plugins.models import kinds
-from lit_plugins.server import guard, jobs
+from lit_plugins.server import explanations, guard, jobs
 from lit_plugins.server.serving import NotebookServer
 
 TEXT = encoders.SENTENCE
@@ -574,6 +574,19 @@ def test_costs_of_other_models(page, models, model):
     assert response.json["grad_l2"]["forward"] == twice * found["grad_l2"]["forward"]
 
 
+def test_costs_of_one_method(page):
+    body = {"target": TARGET, "options": {"samples": 4}}
+    every = page.post("costs", **body).json
+    found = page.post("costs", method="lime", **body).json
+    assert found == {"lime": every["lime"]}
+    assert "lmie" in page.refused("costs", method="lmie", **body)
+
+
+def test_costs_that_take_long_to_count(page, monkeypatch):
+    monkeypatch.setattr(explanations, "COUNTING", 0)
+    assert "Ask for fewer" in page.refused("costs", target=TARGET)
+
+
 def test_costs_in_seconds_once_a_pass_was_timed(ready):
     model = tiny.hf_model("gpt2", tiny.byte_fallback_tokenizer())
     page = Page(make_app(lm_group("new", ready(model))))
@@ -647,6 +660,46 @@ def test_cancel_between_asking_and_the_first_pass(lm, passes):
     assert passes.count == 0
 
 
+@pytest.mark.parametrize("wait", ["load", "answer"])
+def test_cancel_while_another_loads_or_answers(ready, lm, monkeypatch, wait):
+    """Who waits for that holds no thread when nobody wants it any more."""
+    release, entered = threading.Event(), []
+
+    def slow(*_, **__):
+        entered.append(1)
+        assert release.wait(30)
+        return lm if wait == "load" else [{"response": TARGET}]
+
+    if wait == "answer":
+        monkeypatch.setattr(GenerationModel, "_predict", slow)
+    loaded = Loadable("lm", slow) if wait == "load" else ready(lm)
+    page = Page(make_app(lm_group("lm", loaded)))
+    known = page.http.application._explanations.jobs
+    known._wait = 0
+    try:
+        first = page.begin("texts")
+        examples = [new_example(prompt=f"the {number}") for number in range(2 * jobs.MOST)]
+        for example in examples:
+            told = page.begin("texts", example=example)
+            page.http.post(f"/lit_plugins/jobs/{told['id']}/cancel")
+            while known._jobs[told["id"]].working:
+                time.sleep(0.01)
+        assert len(entered) == 1
+    finally:
+        release.set()
+    assert page.look(first)["state"] == "done"
+
+
+def test_a_text_whose_answer_is_known_waits_for_no_other(page, monkeypatch):
+    page.ask("texts")
+    release = threading.Event()
+    monkeypatch.setattr(GenerationModel, "_predict", lambda *_: release.wait(30) and [])
+    page.http.application._explanations.jobs._wait = 0
+    page.begin("texts", example=new_example(prompt="the dog"))
+    assert page.ask("texts")["target"]
+    release.set()
+
+
 def test_a_client_that_is_gone(page, passes):
     guarded = page.http.application
     guarded._explanations.jobs = jobs.Jobs(wait=0, gone=0.3)
@@ -688,6 +741,28 @@ def test_busy(page, monkeypatch):
 # What is refused
 
 
+def test_more_than_fits_into_an_answer(page, monkeypatch):
+    start = page.ask("texts", target=TARGET)["target_start"]
+    body = {"target": TARGET, "method": "grad_l2", "spans": [[start, start + 1]] * 9}
+    monkeypatch.setattr(explanations, "MOST_NUMBERS", 10_000)
+    assert page.ask("explanations", **body)
+    monkeypatch.setattr(explanations, "MOST_NUMBERS", 1000)
+    assert "Ask for fewer spans" in page.fails("explanations", **body)
+
+
+def test_a_foil_that_does_not_fit(page):
+    options = {"foil": "the " * 500}
+    error = page.fails("explanations", target=TARGET, method="grad_l2", options=options)
+    assert "max_length is 72" in error
+
+
+def test_the_same_answer_in_two_places_is_one_choice(models):
+    model = models["answerer"]
+    best = [("ada", 0.5), ("oslo", 0.2), ("ada", 0.1), ("(no answer)", 0.1), ("oslo", 0.1)]
+    choices = model._choices(model.shared.get(), RECORD, {"best_answers": best})
+    assert [one.label for one in choices] == [None, None, None, "oslo", "no answer"]
+
+
 def test_spans_must_be_in_the_target(page):
     found = page.ask("texts", target=TARGET)
     start, stop = found["target_start"], len(found["tokens"])
@@ -712,6 +787,7 @@ def test_spans_must_be_in_the_target(page):
         ({"options": {"steps": 3}}, ["grad_l2", "steps"]),
         ({"options": {"segment": "verse"}}, ["segment", "verse"]),
         ({"options": {"foil": "\ud800"}}, ["foil", "surrogate"]),
+        ({"options": {"\ud800": "\ud800"}}, ["ud800", "surrogate"]),
         ({"options": 3}, ["options"]),
         ({"target": 3}, ["target"]),
         ({"target": "\ud800"}, ["target", "surrogate"]),
@@ -748,6 +824,10 @@ def test_malformed_requests(page, body, words):
 )
 def test_questions_that_make_no_sense(page, model, body, words):
     assert words in page.fails("explanations", model=model, method="grad_l2", **body)
+
+
+def test_a_field_of_a_long_name(page):
+    assert len(page.refused("texts", choice={"x" * 9999: 1})) < 300
 
 
 def test_ways_to_ask(page):

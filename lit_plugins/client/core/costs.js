@@ -31,7 +31,7 @@ export function useCost(question) {
   useEffect(() => {
     if (question === null) return undefined;
     let shown = true;
-    costs(question).then((found) => shown && setKnown({key, costs: found}), () => undefined);
+    ask('costs', question).then((found) => shown && setKnown({key, costs: found}), () => undefined);
     return () => void (shown = false);
   }, [key]);
   if (question === null || known?.key !== key) return null;
