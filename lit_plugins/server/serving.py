@@ -67,7 +67,6 @@ class _Waitress:
     def close(self) -> None:
         """Stop listening, close all connections, and let idle threads end."""
         server, trigger = self._server, self._server.trigger
-        server.task_dispatcher.set_thread_count(0)
 
         def close_sockets() -> None:
             # Not server.close(), which closes the trigger with it.
@@ -79,6 +78,8 @@ class _Waitress:
         # In the thread that owns the sockets: it would stumble over them otherwise.
         trigger.pull_trigger(close_sockets)
         self._thread.join(2)
+        # Not before: what came in between would wait for a thread for ever, with a warning.
+        server.task_dispatcher.set_thread_count(0)
         # A thread that still computes will write to the trigger when it is done: until then,
         # its file number must not become another file's.
         threading.Thread(target=self._close_trigger, daemon=True).start()
