@@ -119,8 +119,9 @@ function defineNote(element, title, error) {
       return true;
     }
 
-    connectedCallback() {
-      this.textContent = note;
+    constructor() {
+      super();
+      this.attachShadow({mode: 'open'}).textContent = note; // LIT looks into it
     }
   });
 }
