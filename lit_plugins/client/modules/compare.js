@@ -139,7 +139,8 @@ function Both({about, page}) {
       <div class="seen" ref=${seen}>
         <div class="sides">${panel(0)}${panel(1)}</div>
         ${note(both, read, {same, paired: paired || compared === null, shares: compared?.note ?? ''})}
-        ${a && b && html`<${AlignedTable} rows=${aligned} inLines=${inLines(shared.unit)}
+        ${a && b && html`<${AlignedTable} key=${shared.unit} rows=${aligned}
+          inLines=${inLines(shared.unit)}
           noun=${NOUNS[shared.unit]} colours=${about.colours} a=${scales[0]} b=${scales[1]}
           compared=${compared} />`}
         ${halves.map((half, at) => half?.explanation && (common === null || at === 0) && html`

@@ -88,7 +88,8 @@ function Shown({about, page, example}) {
         ${text && text.choices.length > 0 && html`<${Choices} choices=${text.choices}
           chosen=${chosen.choice} onChoose=${(/** @type {any} */ choice) => change({choice})} />`}
         ${explanation && html`<p class="heading" role="status">${heading.join(' · ')}</p>`}
-        ${text && shown && html`<${ColouredText} pieces=${shown} colours=${about.colours} most=${most}
+        ${text && shown && html`<${ColouredText} key=${chosen.unit} pieces=${shown}
+          colours=${about.colours} most=${most}
           signed=${method.signed} units=${units} label="Prompt and answer"
           busy=${answer?.state === 'running'} selected=${chosen.span}
           selectable=${(/** @type {{start: number}} */ {start}) =>

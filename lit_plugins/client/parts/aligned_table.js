@@ -99,36 +99,49 @@ export function AlignedTable({rows, inLines, noun, colours, a, b, compared}) {
     const runs = row.kind === 'equal' || cell.kind === 'equal' ? [] :
         inLines || !other ? [{text, marked: true}] :
           words((cell.a?.text ?? '').trim(), (cell.b?.text ?? '').trim())[mark === 'ins' ? 'b' : 'a'];
-    return html`${before(piece.text)}<${Part} text=${text} said=${said(cell)}
-      colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)}
-      runs=${runs} mark=${mark} own=${piece.own} />${after(piece.text)}`;
+    const colour = piece.score === null ? '' : shade(colours, piece.score, most, signed);
+    return [before(piece.text), part({text, said: said(cell), colour, runs, mark, own: piece.own}),
+      after(piece.text)];
   };
   /** The texts of both in one, with the difference behind them. */
   const merged = (/** @type {Cell} */ cell, /** @type {Row} */ row) => {
     const colour = cell.difference === null ? '' : shade(colours, cell.difference, most, true);
-    const part = (/** @type {Piece} */ piece, /** @type {'ins' | 'del'} */ mark) => {
+    const one = (/** @type {Piece | null} */ piece, /** @type {'ins' | 'del'} */ mark) => {
+      if (!piece) return [];
       const text = piece.text.trim() || visible(piece.text);
       const runs = cell.kind === 'equal' || row.kind === 'equal' ? [] : [{text, marked: true}];
-      return html`${before(piece.text)}<${Part} text=${text} said=${said(cell)} colour=${colour}
-        runs=${runs} mark=${mark} own=${piece.own} />${after(piece.text)}`;
+      return [before(piece.text), part({text, said: said(cell), colour, runs, mark, own: piece.own}),
+        after(piece.text)];
     };
-    if (cell.kind === 'equal' || row.kind === 'equal') return cell.b && part(cell.b, 'ins');
-    return html`${cell.a && part(cell.a, 'del')}${cell.b && part(cell.b, 'ins')}`;
+    if (cell.kind === 'equal' || row.kind === 'equal') return one(cell.b, 'ins');
+    return [...one(cell.a, 'del'), ...one(cell.b, 'ins')];
   };
   const line = (/** @type {Row} */ row, /** @type {number} */ number) => html`
     <div class="row" role="row" key=${number} data-kind=${row.kind}>
-      <div class="cell" role="cell" dir="auto"><span class="side-name">A</span>${row.cells.map((cell) =>
-        cell.a && explained(cell, cell.a, row, a, 'del'))}</div>
-      <div class="cell" role="cell" dir="auto"><span class="side-name">B</span>${row.cells.map((cell) =>
-        cell.b && explained(cell, cell.b, row, b, 'ins'))}</div>
-      ${compared && html`<div class="cell difference" role="cell" dir="auto"><span class="side-name">B − A</span>${
-        inLines ? row.cells.map((cell) => merged(cell, row)) : row.cells.map((cell) => (
-          cell.difference === null ? html`<span class="note">${UNPAIRED[cell.kind]}</span>` :
-            html`<${Part} text=${short(cell.difference, true)} said=${said(cell)} own=${true}
-              colour=${shade(colours, cell.difference, most, true)} runs=${[]} mark="ins" />`))}</div>`}
+      ${column('A', row.cells.flatMap((cell) => (cell.a ? explained(cell, cell.a, row, a, 'del') : [])))}
+      ${column('B', row.cells.flatMap((cell) => (cell.b ? explained(cell, cell.b, row, b, 'ins') : [])))}
+      ${compared && column('B − A', row.cells.flatMap((cell) => (
+        inLines ? merged(cell, row) :
+        cell.difference === null ? html`<span class="note">${UNPAIRED[cell.kind]}</span>` :
+        part({
+          text: short(cell.difference, true), said: said(cell), own: true, runs: [], mark: 'ins',
+          colour: shade(colours, cell.difference, most, true),
+        }))), 'difference')}
     </div>`;
 
   const folded = (/** @type {Row} */ {answer}) => answer ? 'of the answer' : '';
+  // Once for its rows, from which all else here follows: there may be thousands of parts.
+  const drawn = useMemo(() => parts.map(({first, rows: some, quiet}) => {
+    if (!quiet || some.length < FEWEST) return some.map((row, at) => line(row, first + at));
+    const key = `${first} ${some.length}`;
+    const shown = open.has(key);
+    const what = `${some.length} equal ${noun}${compared ? ' without notable difference' : ''}`;
+    return html`<div class="fold" role="row" key=${`fold ${key}`}><div role="cell">
+      <button aria-expanded=${shown} onClick=${() => toggle(key)}>
+        <span class="material-icon no-picture" aria-hidden="true">${shown ? 'expand_less' : 'expand_more'}</span>
+        ${what} ${folded(some[0])}</button></div></div>
+      ${shown && some.map((row, at) => line(row, first + at))}`;
+  }), [rows, open, colours]);
   return html`
     <div class="text-frame">
       <div class=${`aligned ${compared ? (inLines ? 'three' : 'numbers') : 'two'}`} role="table"
@@ -139,21 +152,22 @@ export function AlignedTable({rows, inLines, noun, colours, a, b, compared}) {
           <div role="columnheader">A</div><div role="columnheader">B</div>
           ${compared && html`<div role="columnheader">B − A${compared.shares ? ', shares' : ''}</div>`}
         </div>
-        ${parts.map(({first, rows: some, quiet}) => {
-          if (!quiet || some.length < FEWEST) return some.map((row, at) => line(row, first + at));
-          const key = `${first} ${some.length}`;
-          const shown = open.has(key);
-          const what = `${some.length} equal ${noun}${compared ? ' without notable difference' : ''}`;
-          return html`<div class="fold" role="row" key=${`fold ${key}`}><div role="cell">
-            <button aria-expanded=${shown} onClick=${() => toggle(key)}>
-              <span class="material-icon no-picture" aria-hidden="true">${shown ? 'expand_less' : 'expand_more'}</span>
-              ${what} ${folded(some[0])}</button></div></div>
-            ${shown && some.map((row, at) => line(row, first + at))}`;
-        })}
+        ${drawn}
       </div>
       <div class="tip" role="tooltip" ref=${tip} hidden></div>
     </div>`;
 }
+
+/**
+ * The parts are all that their element has, and no components: Preact would remove thousands of them
+ * one by one.
+ * @param {string} name
+ * @param {unknown[]} parts
+ * @param {string} [style]
+ */
+const column = (name, parts, style = '') => html`
+  <div class=${`cell ${style}`} role="cell" dir="auto">
+    <span class="side-name">${name}</span><span>${parts}</span></div>`;
 
 /**
  * @param {object} props
@@ -164,7 +178,7 @@ export function AlignedTable({rows, inLines, noun, colours, a, b, compared}) {
  * @param {'ins' | 'del'} props.mark
  * @param {boolean} props.own
  */
-function Part({text, said, colour, runs, mark, own}) {
+function part({text, said, colour, runs, mark, own}) {
   const content = runs.length ? html`<${Marked} runs=${runs} mark=${mark} />` : text;
   return html`<span class=${own ? 'piece' : 'piece aside'} role="img" tabindex="-1" data-said=${said}
     aria-label=${said ? `${text}: ${said}` : text} style=${{backgroundColor: colour}}>${content}</span>`;

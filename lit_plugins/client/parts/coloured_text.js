@@ -94,11 +94,12 @@ export function ColouredText(props) {
   };
 
   // Once for each text and its scores: there may be thousands.
-  const parts = useMemo(() => pieces.map((piece, number) => html`<${Part} key=${number}
-    piece=${piece} number=${number} reached=${number === current.current} can=${selectable(piece)}
-    colour=${piece.score === null ? '' : shade(colours, piece.score, most, signed)} units=${units}
-    first=${piece.target && !pieces[number - 1]?.target}
-    last=${piece.target && !pieces[number + 1]?.target} />`), [pieces, colours, most, signed, units]);
+  const parts = useMemo(() => pieces.flatMap((piece, number) => part({
+    piece, number, units, reached: number === current.current, can: selectable(piece),
+    colour: piece.score === null ? '' : shade(colours, piece.score, most, signed),
+    first: piece.target && !pieces[number - 1]?.target,
+    last: piece.target && !pieces[number + 1]?.target,
+  })), [pieces, colours, most, signed, units]);
 
   return html`
     <div class="text-frame">
@@ -113,11 +114,12 @@ export function ColouredText(props) {
 }
 
 /**
- * One part; the white space around it has no colour. Neighbours that are explained share a frame.
+ * One part; the white space around it has no colour. Neighbours that are explained share a frame. No
+ * component, and in no list of its own: Preact would remove thousands of them one by one.
  * @param {{piece: Piece, number: number, reached: boolean, can: boolean, colour: string, units: string,
  *   first: boolean, last: boolean}} props first and last: whether the frame begins or ends here
  */
-function Part({piece, number, reached, can, colour, units, first, last}) {
+function part({piece, number, reached, can, colour, units, first, last}) {
   const marked = piece.differs?.runs.filter(({marked}) => marked).map(({text}) => text) ?? [];
   const inner = marked.length ? html`<${Marked} ...${piece.differs} />` :
       piece.text.trim() || (piece.score === null && !piece.target ? '' : visible(piece.text));
@@ -130,10 +132,10 @@ function Part({piece, number, reached, can, colour, units, first, last}) {
     visible(piece.text), piece.score !== null && `${exact(piece.score)} ${units}`,
     piece.target && 'explained', marked.length > 0 && `differs: ${marked.join(' … ')}`,
   ];
-  return html`${gap(before, first)}<span class=${classes.filter(Boolean).join(' ')} role="option"
+  return [gap(before, first), html`<span key=${number} class=${classes.filter(Boolean).join(' ')} role="option"
     data-number=${number} data-start=${piece.start} data-stop=${piece.stop} tabindex=${reached ? 0 : -1} aria-selected=${piece.target}
     aria-disabled=${!can} aria-label=${said.filter(Boolean).join(', ')}
-    style=${{backgroundColor: piece.target ? '' : colour}}>${inner}</span>${gap(after, last)}`;
+    style=${{backgroundColor: piece.target ? '' : colour}}>${inner}</span>`, gap(after, last)];
 }
 
 /**
