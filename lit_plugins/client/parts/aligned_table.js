@@ -114,7 +114,8 @@ export function AlignedTable({rows, inLines, noun, colours, a, b, compared}) {
         after(piece.text)];
     };
     if (cell.kind === 'equal' || row.kind === 'equal') return one(cell.b, 'ins');
-    return [...one(cell.a, 'del'), ...one(cell.b, 'ins')];
+    const apart = cell.a && cell.b && !before(cell.b.text) && !after(cell.a.text) ? ' ' : '';
+    return [...one(cell.a, 'del'), apart, ...one(cell.b, 'ins')];
   };
   const line = (/** @type {Row} */ row, /** @type {number} */ number) => html`
     <div class="row" role="row" key=${number} data-kind=${row.kind}>

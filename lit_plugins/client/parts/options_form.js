@@ -67,7 +67,7 @@ function Field({name, field, method, value, onChange}) {
     const text = /** @type {HTMLInputElement} */ (event.target).value.trim();
     const number = Number(text);
     const numeric = field.kind === 'number' || field.kind === 'steps';
-    onChange(numeric && text !== '' && !Number.isNaN(number) ? number : text);
+    onChange(numeric && text !== '' && Number.isFinite(number) ? number : text);
   };
   const title = TITLES[name] ?? name.replaceAll('_', ' ');
   const control = {
