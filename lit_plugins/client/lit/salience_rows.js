@@ -11,6 +11,7 @@
 import {about} from '../core/about.js';
 import {Card} from '../parts/card.js';
 import {ColouredText} from '../parts/coloured_text.js';
+import {Heading} from '../parts/heading.js';
 import {Legend} from '../parts/legend.js';
 import {UnitBar} from '../parts/unit_bar.js';
 import {html as preact, render, useMemo} from '../vendor/htm_preact.js';
@@ -124,7 +125,7 @@ function Explained({title, detail, unit, colours}) {
   const {signed, units, card} = detail;
   return preact`
     <section aria-label=${title}>
-      <p class="heading">${[card.heading, ...card.about.slice(0, 1)].join(' · ')}</p>
+      <${Heading} parts=${[card.heading, ...card.about.slice(0, 1)]} />
       <${Legend} colours=${colours} most=${most} signed=${signed}
         units=${`${units}, each ${shown}`} />
       ${rows.map(({name, pieces}) => preact`<div class="row" key=${name}>

@@ -19,6 +19,7 @@ import {defineModule} from '../lit/module.js';
 import {Card} from '../parts/card.js';
 import {Controls} from '../parts/controls.js';
 import {Downloads} from '../parts/downloads.js';
+import {Heading} from '../parts/heading.js';
 import {Legend} from '../parts/legend.js';
 import {Matrix} from '../parts/matrix.js';
 import {Progress} from '../parts/progress.js';
@@ -81,7 +82,7 @@ function Shown({about, page, example}) {
   };
   const rows = text?.target === null ? text.choices.map(({name}) => name).join(' · ') : text?.target ?? '';
   const each = text?.target === null ? 'each of' : 'each part of';
-  const heading = `What drove ${each} “${brief(rows)}” · ${method.title}`;
+  const heading = [`What drove ${each} “${brief(rows)}”`, method.title];
   const foil = method.options.includes('foil') && chosen.options.foil;
   const choices = html`
     ${text && text.target !== null && chosen.unit !== 'token' && html`<label>
@@ -107,7 +108,7 @@ function Shown({about, page, example}) {
       ${matrix && matrix.columns.length === 0 && html`<p class="hint">No part has a score.</p>`}
       ${matrix && matrix.columns.length > 0 && html`
         <div class="seen" ref=${seen}>
-          <p class="heading">${heading}</p>
+          <${Heading} parts=${heading} />
           <${Legend} colours=${about.colours} most=${relative ? 1 : largest(matrix.most)}
             signed=${matrix.signed} units=${units} />
           <${Matrix} matrix=${matrix} colours=${about.colours} relative=${relative}
@@ -120,7 +121,7 @@ function Shown({about, page, example}) {
       <${Downloads} name=${fileName(page, method)} seen=${() => whole(seen.current)}
         disabled=${!matrix}
         content=${() => ({
-          text: matrix ? matrices.plain([heading], matrix) : '',
+          text: matrix ? matrices.plain([heading.join(' · ')], matrix) : '',
           json: (found ?? []).map(json).join(''),
           csv: matrix ? csv(matrices.table(matrix)) : '',
         })} />

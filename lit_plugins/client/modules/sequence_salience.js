@@ -17,6 +17,7 @@ import {Choices} from '../parts/choices.js';
 import {ColouredText} from '../parts/coloured_text.js';
 import {Controls} from '../parts/controls.js';
 import {Downloads} from '../parts/downloads.js';
+import {Heading} from '../parts/heading.js';
 import {Legend} from '../parts/legend.js';
 import {Progress} from '../parts/progress.js';
 import {html, useMemo, useRef} from '../vendor/htm_preact.js';
@@ -87,7 +88,7 @@ function Shown({about, page, example}) {
       <div class="seen" ref=${seen}>
         ${text && text.choices.length > 0 && html`<${Choices} choices=${text.choices}
           chosen=${chosen.choice} onChoose=${(/** @type {any} */ choice) => change({choice})} />`}
-        ${explanation && html`<p class="heading" role="status">${heading.join(' · ')}</p>`}
+        ${explanation && html`<${Heading} parts=${heading} role="status" />`}
         ${text && shown && html`<${ColouredText} key=${chosen.unit} pieces=${shown}
           colours=${about.colours} most=${most}
           signed=${method.signed} units=${units} label="Prompt and answer"

@@ -11,6 +11,8 @@ import {exact, visible} from '../core/words.js';
 import {html, useLayoutEffect, useMemo, useRef} from '../vendor/htm_preact.js';
 import {Marked} from './marked.js';
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+
 /**
  * @typedef {object} Props
  * @property {Piece[]} pieces
@@ -34,6 +36,9 @@ export function ColouredText(props) {
   const current = useRef(-1); // the part that Tab leads to
   if (!(current.current in pieces)) current.current = pieces.findIndex(selectable);
   if (current.current < 0) current.current = 0;
+
+  const direction = useMemo(() => directionOf(pieces), [pieces]);
+  const ahead = direction === 'rtl' ? -1 : 1;
 
   useLayoutEffect(() => hide(tip.current), [pieces]);
 
@@ -72,8 +77,8 @@ export function ColouredText(props) {
     const at = numberOf(event);
     if (at < 0) return;
     switch (event.key) {
-      case 'ArrowRight': move(at + 1); break;
-      case 'ArrowLeft': move(at - 1); break;
+      case 'ArrowRight': move(at + ahead); break;
+      case 'ArrowLeft': move(at - ahead); break;
       case 'ArrowDown': move(nextLine(box.current, at, 1)); break;
       case 'ArrowUp': move(nextLine(box.current, at, -1)); break;
       case 'Home': move(0); break;
@@ -97,14 +102,14 @@ export function ColouredText(props) {
   const parts = useMemo(() => pieces.flatMap((piece, number) => part({
     piece, number, units, reached: number === current.current, can: selectable(piece),
     colour: piece.score === null ? '' : shade(colours, piece.score, most, signed),
-    first: piece.target && !pieces[number - 1]?.target,
-    last: piece.target && !pieces[number + 1]?.target,
+    first: piece.target && !joined(pieces[number - 1], piece),
+    last: piece.target && !joined(piece, pieces[number + 1]),
   })), [pieces, colours, most, signed, units]);
 
   return html`
     <div class="text-frame">
       <div class="text" ref=${box} role="listbox" aria-label=${label} aria-multiselectable="true"
-        aria-busy=${busy} dir="auto" onClick=${onClick} onKeyDown=${onKeyDown}
+        aria-busy=${busy} dir=${direction} onClick=${onClick} onKeyDown=${onKeyDown}
         onMouseOver=${show} onfocusin=${show}
         onMouseLeave=${() => hide(tip.current)} onfocusout=${() => hide(tip.current)}>
         ${parts}
@@ -137,6 +142,24 @@ function part({piece, number, reached, can, colour, units, first, last}) {
     aria-disabled=${!can} aria-label=${said.filter(Boolean).join(', ')}
     style=${{backgroundColor: piece.target ? '' : colour}}>${inner}</span>`, gap(after, last)];
 }
+
+/**
+ * That of the user's text, whatever the model's own marks before it are.
+ * @param {Piece[]} pieces
+ */
+function directionOf(pieces) {
+  const letter = pieces.find(({own, text}) => own && /\p{L}/u.test(text))?.text.match(/\p{L}/u);
+  return letter && RIGHT_TO_LEFT.test(letter[0]) ? 'rtl' : 'ltr';
+}
+
+/**
+ * Whether a frame goes on from one part to the next: what is written from right to left may stand
+ * elsewhere than beside it.
+ * @param {Piece | undefined} one
+ * @param {Piece | undefined} next
+ */
+const joined = (one, next) => Boolean(one?.target && next?.target) &&
+    !RIGHT_TO_LEFT.test(`${one?.text}${next?.text}`);
 
 /**
  * The white space before and behind.

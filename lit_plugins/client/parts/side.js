@@ -15,6 +15,7 @@ import {html} from '../vendor/htm_preact.js';
 import {Choices} from './choices.js';
 import {ColouredText} from './coloured_text.js';
 import {ExampleMenu} from './example_menu.js';
+import {Heading} from './heading.js';
 import {Menu} from './menu.js';
 import {MethodMenu} from './method_menu.js';
 import {OptionsForm} from './options_form.js';
@@ -84,7 +85,7 @@ export function SidePanel(props) {
         selectable=${() => true} onSelect=${(/** @type {Span | null} */ span) => props.onExplained({span})} />`}
       <${Progress} what=${`Computing ${side.method.title} for ${name}`} answer=${props.answer}
         onCancel=${props.onCancel} onAgain=${props.onAgain} />
-      ${explanation && html`<p class="heading">${[explanation.card.heading, ...explanation.card.about].join(' · ')}</p>`}
+      ${explanation && html`<${Heading} parts=${[explanation.card.heading, ...explanation.card.about]} />`}
     </section>`;
 }
 
