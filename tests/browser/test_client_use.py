@@ -69,7 +69,8 @@ def opened(page: Page, widget: notebook.LitWidget, place: int = 0) -> Salience:
 def inside(box: Locator, page: Page) -> None:
     """All of it is in the window."""
     found, size = box.bounding_box(), page.viewport_size
-    assert found and size
+    assert found
+    assert size
     assert found["x"] >= 0, found
     assert found["y"] >= 0, found
     assert found["x"] + found["width"] <= size["width"], found
