@@ -170,3 +170,14 @@ def test_switching_leaves_nothing_behind(page, widget):
     before, after = left_after(20), left_after(40)
     assert after["Nodes"] <= before["Nodes"] + 100
     assert after["JSEventListeners"] <= before["JSEventListeners"] + 20
+
+
+def test_what_was_selected_before_is_compared_with(page, widget):
+    opened(page, widget, 1)
+    rows(page).nth(0).click()
+    page.locator(".tab", has_text="Compare").first.click()
+    compare = page.locator("salience-compare-module")
+    for side, place in (("A", 1), ("B", 0)):
+        start = EXAMPLES[place]["prompt"][:10]
+        button = compare.get_by_role("button", name=re.compile(f"^Example {side}: "))
+        expect(button).to_contain_text(f"{place} · {start}")

@@ -77,15 +77,23 @@ export class Sides extends Observable {
   }
 
   /**
-   * The sides A and B. Says which example is selected, too.
+   * Says which example is selected: whoever comes here later compares it with the one before.
+   * @param {Example | null} example
+   */
+  saw(example) {
+    const id = example?.id ?? null;
+    if (id !== null && id !== this.#seen[1]) this.#seen = [this.#seen[1], id];
+  }
+
+  /**
+   * The sides A and B.
    * @param {Page} page
    * @param {About} about
    * @param {Session} session of the page
    * @returns {[Side, Side]}
    */
   of(page, about, session) {
-    const id = page.example?.id ?? null;
-    if (id !== null && id !== this.#seen[1]) this.#seen = [this.#seen[1], id];
+    this.saw(page.example);
     const find = (/** @type {string | null | undefined} */ id) =>
       page.examples.find((one) => one.id === id) ?? null;
     const models = page.models.filter((name) => name in about.models);
@@ -119,3 +127,6 @@ export class Sides extends Observable {
 
 /** @param {Side} side */
 const keyOfSide = ({role, dataset, model, example}) => JSON.stringify([role, dataset, model, example?.id]);
+
+/** Those of the page. */
+export const sides = new Sides();

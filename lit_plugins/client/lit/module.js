@@ -6,6 +6,7 @@
 /** @import {Page} from '../core/types.js' */
 /** @import {LitModule} from './lit.js' */
 
+import {sides} from '../core/sides.js';
 import {html, render} from '../vendor/htm_preact.js';
 import {lit} from './names.js';
 import {sheet} from './styles.js';
@@ -58,6 +59,8 @@ export function defineModule({element, title, info, duplicate, View}) {
         inputs: Object.fromEntries(appState.currentModels.map(
             (model) => [model, Object.keys(appState.getModelSpec(model).input)])),
       };
+      // LIT draws a tab's modules when it is opened first: those seen before say what was selected.
+      if (side === 0) sides.saw(page.example);
       return page;
     }
 

@@ -17,7 +17,7 @@ import {csv, json} from '../core/files.js';
 import {useObservables} from '../core/observable.js';
 import {largest, pieces} from '../core/segments.js';
 import {question, session, textQuestion} from '../core/session.js';
-import {Sides} from '../core/sides.js';
+import {sides} from '../core/sides.js';
 import {defineModule} from '../lit/module.js';
 import {AlignedTable} from '../parts/aligned_table.js';
 import {Card} from '../parts/card.js';
@@ -43,8 +43,6 @@ const NOUNS = {
 const NAMES = ['A', 'B'];
 /** @type {[string, string]} */
 const ENDS = ['lower in B', 'higher in B'];
-
-const sides = new Sides();
 
 /** @param {Page} page */
 function Compare(page) {

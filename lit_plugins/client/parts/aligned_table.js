@@ -104,7 +104,7 @@ export function AlignedTable({rows, inLines, noun, colours, a, b, compared}) {
       after(piece.text)];
   };
   /** The texts of both in one, with the difference behind them. */
-  const merged = (/** @type {Cell} */ cell, /** @type {Row} */ row) => {
+  const merged = (/** @type {Cell} */ cell, /** @type {Row} */ row, /** @type {Cell | undefined} */ last) => {
     const colour = cell.difference === null ? '' : shade(colours, cell.difference, most, true);
     const one = (/** @type {Piece | null} */ piece, /** @type {'ins' | 'del'} */ mark) => {
       if (!piece) return [];
@@ -114,15 +114,16 @@ export function AlignedTable({rows, inLines, noun, colours, a, b, compared}) {
         after(piece.text)];
     };
     if (cell.kind === 'equal' || row.kind === 'equal') return one(cell.b, 'ins');
-    const apart = cell.a && cell.b && !before(cell.b.text) && !after(cell.a.text) ? ' ' : '';
+    const removed = cell.a ?? (last?.b ? null : last?.a); // just before what is in its place
+    const apart = removed && cell.b && !after(removed.text) && !before(cell.b.text) ? ' ' : '';
     return [...one(cell.a, 'del'), apart, ...one(cell.b, 'ins')];
   };
   const line = (/** @type {Row} */ row, /** @type {number} */ number) => html`
     <div class="row" role="row" key=${number} data-kind=${row.kind}>
       ${column('A', row.cells.flatMap((cell) => (cell.a ? explained(cell, cell.a, row, a, 'del') : [])))}
       ${column('B', row.cells.flatMap((cell) => (cell.b ? explained(cell, cell.b, row, b, 'ins') : [])))}
-      ${compared && column('B − A', row.cells.flatMap((cell) => (
-        inLines ? merged(cell, row) :
+      ${compared && column('B − A', row.cells.flatMap((cell, at) => (
+        inLines ? merged(cell, row, row.cells[at - 1]) :
         cell.difference === null ? html`<span class="note">${UNPAIRED[cell.kind]}</span>` :
         part({
           text: short(cell.difference, true), said: said(cell), own: true, runs: [], mark: 'ins',
