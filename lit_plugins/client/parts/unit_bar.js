@@ -7,7 +7,7 @@
 
 import {html} from '../vendor/htm_preact.js';
 
-/** @type {Record<Unit, string>} */
+/** Of others their name. @type {Partial<Record<Unit, string>>} */
 const TITLES = {
   token: 'Tokens', word: 'Words', sentence: 'Sentences', line: 'Lines', paragraph: 'Paragraphs',
   example: 'Examples', regex: '.*',
@@ -32,7 +32,7 @@ export function UnitBar({units, unit, pattern, onChange}) {
     <div class="unit-bar" role="radiogroup" aria-label="Parts">
       ${units.map((one) => html`<label class=${one === unit ? 'on' : ''} title=${HINTS[one] ?? ''}>
         <input type="radio" name="unit" value=${one} checked=${one === unit}
-          onChange=${() => onChange({unit: one})} />${TITLES[one]}</label>`)}
+          onChange=${() => onChange({unit: one})} />${TITLES[one] ?? one}</label>`)}
       ${unit === 'regex' && html`<input class="pattern" type="text" value=${pattern}
         aria-label="Regular expression" placeholder="regular expression, Enter" spellcheck=${false}
         onChange=${typed} />`}
