@@ -2,6 +2,9 @@
  * In LIT's Salience Maps, an answer belongs to its question: in LIT 1.3.1 a slow one is drawn below
  * whatever example or class was chosen since, and a refused one leaves its spinner for ever, over all
  * that could be clicked. A refused one's error is shown in its row, until that is run again.
+ *
+ * And a question is asked once: LIT asks three times for each example, twice before it knows which
+ * class the model has predicted, and asks for each of those that are only passed by.
  * @module
  */
 
@@ -10,10 +13,22 @@
 import {html} from './template.js';
 
 const REQUEST = 'interpretations-';
+const PREDICTIONS = 'modelPreds';
 const UNKNOWN = 'The server has not answered. Is it still running?';
+/** Requests of a row at the same time: one that nobody needs any more, and the one that is needed. */
+const MOST = 2;
 
-/** @type {WeakMap<SalienceMaps, Map<string, Promise<unknown>>>} the last request of each row */
-const latest = new WeakMap();
+/** @typedef {{underway: number, waits: boolean}} Row its requests; whether it will be run */
+/** @type {WeakMap<SalienceMaps, Map<string, Row>>} */
+const rows = new WeakMap();
+
+/** @param {SalienceMaps} module @param {string} name @returns {Row} */
+function rowOf(module, name) {
+  const known = rows.get(module) ?? new Map();
+  rows.set(module, known);
+  if (!known.has(name)) known.set(name, {underway: 0, waits: false});
+  return known.get(name);
+}
 
 /** What is explained: an answer is of use only while that is the same. @param {SalienceMaps} module */
 const question = (module) => [module.currentData, module.targetField, module.salienceTarget];
@@ -26,51 +41,75 @@ export function keepAnswersInPlace(prototype) {
   const {loadLatest, clearSalience, runInterpreter} = prototype;
 
   prototype.loadLatest = async function(key, promise) {
-    if (!key.startsWith(REQUEST)) return loadLatest.call(this, key, promise);
+    if (key !== PREDICTIONS && !key.startsWith(REQUEST)) return loadLatest.call(this, key, promise);
     const name = key.slice(REQUEST.length);
-    const requests = latest.get(this) ?? new Map();
-    latest.set(this, requests.set(name, promise));
+    const row = rowOf(this, name);
     const asked = question(this);
+    const isWanted = () => {
+      const now = question(this);
+      if (key === PREDICTIONS || asked.every((one, place) => one === now[place])) return true;
+      this.state[name].isLoading = false;
+      return false;
+    };
+    row.underway += 1;
     try {
       const answer = await loadLatest.call(this, key, promise);
-      return (await stillWanted(this, name, promise, asked)) ? /** @type {any} */ (answer) : null;
+      return answer !== null && isWanted() ? answer : never(); // null: it was asked again since
     } catch (error) {
-      await stillWanted(this, name, promise, asked);
+      if (this.latestLoadPromises.get(key) !== promise) return never();
       this.latestLoadPromises.delete(key);
       this.setIsLoading(false);
+      if (!isWanted()) return never();
       throw error;
+    } finally {
+      row.underway -= 1;
+      setTimeout(() => runWhatWaits(this)); // when LIT has seen the answer
     }
   };
 
   prototype.clearSalience = function() {
     clearSalience.call(this);
-    for (const row of Object.values(this.state)) row.isLoading = false;
+    for (const [name, state] of Object.entries(this.state)) {
+      state.isLoading = false;
+      rowOf(this, name).waits = false;
+    }
   };
 
   prototype.runInterpreter = async function(name) {
-    if (this.state[name].salience.litPluginsError) this.state[name].salience = {};
+    const row = rowOf(this, name);
+    const state = this.state[name];
+    row.waits = mustWait(this, row);
+    if (row.waits) {
+      state.isLoading = true;
+      return;
+    }
+    if (state.salience.litPluginsError) state.salience = {};
     try {
       await runInterpreter.call(this, name);
     } catch (error) {
-      this.state[name].isLoading = false;
-      this.state[name].salience = {litPluginsError: {line: lineOf(error)}};
+      state.isLoading = false;
+      state.salience = {litPluginsError: {line: lineOf(error)}};
     }
   };
 }
 
 /**
+ * Whether it is too early to ask.
  * @param {SalienceMaps} module
- * @param {string} name
- * @param {Promise<unknown>} promise
- * @param {unknown[]} asked
- * @returns {Promise<boolean>} true; waits for ever if nobody wants to know any more
+ * @param {Row} row
  */
-async function stillWanted(module, name, promise, asked) {
-  if (latest.get(module)?.get(name) !== promise) return never();
-  const now = question(module);
-  if (asked.every((one, place) => one === now[place])) return true;
-  module.state[name].isLoading = false;
-  return never();
+function mustWait(module, row) {
+  if (!module.currentData) return false; // nothing will be asked
+  const classIsUnderway = module.labelVocab?.length && module.salienceTarget === undefined &&
+      module.latestLoadPromises.has(PREDICTIONS);
+  return Boolean(classIsUnderway) || row.underway >= MOST;
+}
+
+/** @param {SalienceMaps} module */
+function runWhatWaits(module) {
+  for (const [name, row] of rows.get(module) ?? []) {
+    if (row.waits) module.runInterpreter(name);
+  }
 }
 
 /** The server's line for people. @param {unknown} error */

@@ -44,6 +44,7 @@ export interface SalienceMaps extends Omit<SalienceMapModule, 'state'> {
   currentData?: IndexedInput;
   targetField?: string;
   salienceTarget?: number;
+  readonly labelVocab?: string[];
   signedCmap: Cmap;
   hasSignedSalience: boolean;
   hasUnsignedSalience: boolean;
