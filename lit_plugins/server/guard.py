@@ -27,6 +27,7 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug.wrappers import Request, Response
 
+from lit_plugins import layouts
 from lit_plugins.datasets import is_encodable
 from lit_plugins.errors import LitPluginsError
 from lit_plugins.server import explanations, jobs, lit_client
@@ -83,6 +84,11 @@ _CONTENT_TYPES = {
 }
 
 _CLIENT_SCRIPT = b'<script type="module" src="lit_plugins/client/main.js"></script>\n'
+_STAND_INS = (
+    '<script src="lit_plugins/client/stand_ins.js" data-elements="'
+    + " ".join(module.element for module in layouts.OUR_MODULES.values())
+    + '"></script>\n'
+).encode()
 _CLIENT_STYLE = (
     b'<link href="lit_plugins/client/fonts.css" rel="stylesheet">\n'
     b'<link href="lit_plugins/page.css" rel="stylesheet">\n'
@@ -205,6 +211,7 @@ class Guard:
         response.set_data(page)
         if not self._with_our_client:
             return response
+        page = page.replace(b"</head>", _STAND_INS + b"</head>", 1)
         before, end, after = page.rpartition(b"</body>")
         response.set_data(before + _CLIENT_SCRIPT + end + after)
         return response

@@ -46,6 +46,15 @@ def test_what_is_missing_is_said_in_the_place_of_our_modules(page, server, scrip
     assert page.lit_errors == []
 
 
+@pytest.mark.parametrize("lost", ["main.js", "core/server.js"])
+def test_scripts_that_do_not_come_leave_no_empty_page(page, server, lost):
+    page.route(f"**/lit_plugins/client/{lost}", lambda route: route.abort())
+    page.goto(server.url)
+    expect(page.locator(OURS)).to_contain_text("have not come")
+    expect(page.locator("lit-data-table tbody tr").first).to_be_visible()
+    assert page.lit_errors == []
+
+
 @pytest.mark.parametrize(
     ("lacks", "shown", "absent", "said"),
     [

@@ -22,7 +22,9 @@ import {sheet} from './styles.js';
 export function defineModule({element, title, info, duplicate, View}) {
   const found = take();
   if (found instanceof Error) {
-    defineNote(element, title, found);
+    const note = `${title} needs LIT 1.3.1's client, and this one differs: ${found.message} ` +
+        'Choose one of LIT\'s own layouts under Configure.';
+    dispatchEvent(new CustomEvent('lit-plugins-missing', {detail: {element, title, note}}));
     return;
   }
   const {LitModule, styles, selection} = found;
@@ -102,29 +104,4 @@ function template(element) {
       {raw: []});
   return (/** @type {string} */ model, /** @type {number} */ side, /** @type {number} */ shouldReact) =>
     ({['_$litType$']: 1, strings, values: [model, shouldReact, side]});
-}
-
-/**
- * Stands in for a module where LIT is not as we know it: without, the page would be empty.
- * @param {string} element
- * @param {string} title
- * @param {Error} error
- */
-function defineNote(element, title, error) {
-  const note = `${title} needs LIT 1.3.1's client, and this one differs: ${error.message} ` +
-      'Choose one of LIT\'s own layouts under Configure.';
-  console.warn(`lit_plugins: ${note}`);
-  customElements.define(element, class extends HTMLElement {
-    static title = title;
-    static numCols = 4;
-    static template = template(element);
-    static shouldDisplayModule() {
-      return true;
-    }
-
-    constructor() {
-      super();
-      this.attachShadow({mode: 'open'}).textContent = note; // LIT looks into it
-    }
-  });
 }
