@@ -58,6 +58,7 @@ class HeatMap:
         self.menu("Take along").click()
         with self.page.expect_download() as info:
             self.root.get_by_role("menuitemradio", name=re.compile(f"^{kind}")).click()
+        self.file_name = info.value.suggested_filename
         return info.value.path()
 
     def table(self) -> tuple[list[str], list[str], list[list[float | None]]]:

@@ -76,7 +76,9 @@ def keep(page: Page, name: str) -> None:
 
 
 def records(shown: HeatMap) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in shown.download("JSON").read_text("utf-8").splitlines()]
+    found = [json.loads(line) for line in shown.download("JSON").read_text("utf-8").splitlines()]
+    assert shown.file_name.endswith(".json" if len(found) == 1 else ".jsonl")
+    return found
 
 
 def in_columns(

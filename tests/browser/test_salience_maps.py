@@ -321,6 +321,23 @@ def test_without_predictions_rows_are_run_all_the_same(reviews):
     reviews.lit_errors.clear()  # nobody in LIT catches this one
 
 
+def test_a_class_chosen_before_the_prediction_is_there_stays(reviews):
+    choose(reviews, WARM)
+    held: list[Route] = []
+    reviews.route("**/get_preds?**", lambda route: held.append(route))
+    rows(reviews).filter(has_text=DULL).first.click()  # which is NEGATIVE
+    reviews.wait_for_timeout(300)
+    for label in ("NEGATIVE", "POSITIVE"):  # the first one shown is not chosen yet
+        explain_class_unwaited(reviews, label)
+    says(reviews, GRADIENT, "Why POSITIVE?")
+    expect(shown(reviews, GRADIENT)).not_to_have_count(0)
+    with reviews.expect_response("**/get_preds?**"):
+        for route in held:
+            route.continue_()
+    reviews.wait_for_timeout(500)
+    says(reviews, GRADIENT, "Why POSITIVE?")
+
+
 def explain_class_unwaited(page: Page, label: str) -> None:
     page.locator("salience-map-module select").nth(1).select_option(label)
 

@@ -54,6 +54,8 @@ export function keepAnswersInPlace(prototype) {
     row.underway += 1;
     try {
       const answer = await loadLatest.call(this, key, promise);
+      // LIT would put the predicted class in the place of one that was chosen since.
+      if (key === PREDICTIONS && this.salienceTarget !== undefined) return null;
       return answer !== null && isWanted() ? answer : never(); // null: it was asked again since
     } catch (error) {
       if (this.latestLoadPromises.get(key) !== promise) return never();

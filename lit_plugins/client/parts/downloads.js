@@ -30,7 +30,7 @@ export function Downloads({name, seen, content, disabled = false}) {
     const {text, json, csv} = content();
     try {
       if (kind === 'copy') await copy(text);
-      else if (kind === 'json') download(`${name}.json`, textFile(json, 'application/json'));
+      else if (kind === 'json') downloadJson(name, json);
       else if (kind === 'csv') download(`${name}.csv`, textFile(csv, 'text/csv'));
       else if (element) download(`${name}.${kind}`, kind === 'svg' ? svg(element) : await png(element));
       say(kind === 'copy' ? 'Copied.' : '');
@@ -42,4 +42,14 @@ export function Downloads({name, seen, content, disabled = false}) {
     <${Menu} label="Take along" text="Download" groups=${[{title: '', items: ITEMS}]}
       onChoose=${choose} disabled=${disabled} />
     <span class="said" role="status">${said}</span>`;
+}
+
+/**
+ * @param {string} name
+ * @param {string} json explanations, one a line
+ */
+function downloadJson(name, json) {
+  const isOne = json.indexOf('\n') === json.length - 1;
+  if (isOne) download(`${name}.json`, textFile(json, 'application/json'));
+  else download(`${name}.jsonl`, textFile(json, 'application/jsonl'));
 }
