@@ -155,7 +155,10 @@ _CSV = f'id,text,label\n7,{A},MIXED\n8,"{B}\nwhere",POSITIVE\n'
     [
         ("a.jsonl", f'{{"text": "{A}"}}\n\n{{"text": "{B}\\nwhere"}}'.encode()),
         ("a.jsonl", b"\xef\xbb\xbf" + f'{{"text": "{A}"}}\r\n{{"text": "{B}\\nwhere"}}'.encode()),
-        ("a.jsonl.gz", gzip.compress(f'{{"text": "{A}"}}\n{{"text": "{B}\\nwhere"}}'.encode())),
+        (
+            "a.jsonl.gz",
+            gzip.compress(f'{{"text": "{A}"}}\n{{"text": "{B}\\nwhere"}}'.encode(), mtime=0),
+        ),
         ("a.csv", _CSV.encode()),
         ("a.csv?encoding=utf-16", _CSV.encode("utf-16")),
         ("a.tsv", _CSV.replace(",", "\t").encode()),
