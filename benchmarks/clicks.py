@@ -5,16 +5,12 @@ python benchmarks/clicks.py --json=benchmarks/clicks.json
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
+import reporting
 from lit_nlp import notebook as lit_notebook
 from playwright import sync_api
 
@@ -49,11 +45,8 @@ CLICK = """(module, last) => new Promise((resolve) => {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = reporting.parser(__doc__)
     parser.add_argument("--examples", type=int, default=5, help="how many, of 6 (default: 5)")
-    parser.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
     lit_notebook.display.display = lambda shown: None
     explainer = lit_plugins.load(MODEL, max_new_tokens=24)
@@ -94,11 +87,7 @@ def main() -> None:
     widget.stop()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "transformers", "lit-nlp", "playwright")},
-        },
+        **reporting.machine("torch", "transformers", "lit-nlp", "playwright"),
         "model": MODEL,
         "dtype": "float32",
         "method": METHOD,
@@ -109,10 +98,7 @@ def main() -> None:
         "first click / engine": round(medians["first click"] / medians["engine, first"], 2),
         "second click / engine": round(medians["second click"] / medians["engine, second"], 2),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    reporting.write(result, options.json)
 
 
 def member_example(widget: notebook.LitWidget, number: int) -> dict:

@@ -5,16 +5,12 @@ python benchmarks/startup.py --json=benchmarks/startup.json
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
-from pathlib import Path
+
+import reporting
 
 NOTHING = "python -c pass"
 COMMANDS = {
@@ -28,11 +24,8 @@ COMMANDS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = reporting.parser(__doc__)
     parser.add_argument("--runs", type=int, default=20, help="how often each (default: 20)")
-    parser.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for turn in range(options.runs + 1):
@@ -43,18 +36,14 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - begin)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), "click": version("click")},
+        **reporting.machine("click"),
         "runs": options.runs,
         "median seconds": {name: round(value, 3) for name, value in medians.items()},
         "times as long as python -c pass": {
             name: round(value / medians[NOTHING], 1) for name, value in medians.items()
         },
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    reporting.write(result, options.json)
 
 
 if __name__ == "__main__":

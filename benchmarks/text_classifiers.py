@@ -21,21 +21,18 @@ it feeds.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
-import os
-import platform
 import statistics
 import sys
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import reporting
 import torch
 
 from lit_plugins.attribution.text_explainer import Ask, TextExplainer
@@ -167,11 +164,8 @@ def memory(model: Any, texts: list[str], peer: Peer | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = reporting.parser(__doc__)
     parser.add_argument("--texts", type=int, default=200, help="how many snippets (default: 200)")
-    parser.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
     spec = parse_model("hf:packaged:sentiment?max_explanation_seconds=1e6", name="sentiment")
     model = kinds.open_model(spec, kinds.profile_of(spec))
@@ -187,11 +181,8 @@ def main() -> None:
             peer.explain(text)
     rows = measure(model, texts, peer)
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **reporting.machine("torch", "transformers", "captum"),
         "threads": torch.get_num_threads(),
-        "versions": {
-            name: version(name) for name in ("torch", "transformers", "captum")
-        } | {"python": platform.python_version()},
         "dtype": "float32",
         "texts": len(texts),
         "runs": "one, in turns by blocks of 20; medians over blocks",
@@ -207,10 +198,7 @@ def main() -> None:
         }
     print(json.dumps(result, indent=2))  # what follows may run out of memory
     result["peak memory, MB"] = memory(model, texts, peer)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    reporting.write(result, options.json)
 
 
 if __name__ == "__main__":

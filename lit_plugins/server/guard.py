@@ -208,12 +208,11 @@ class Guard:
         response.headers["Content-Security-Policy"] = _POLICY + ancestors
         page = _INLINE_STYLE.sub(b"", _FOREIGN_STYLE.sub(b"", response.get_data()))
         page = page.replace(b"</head>", _CLIENT_STYLE + b"</head>", 1)
+        if self._with_our_client:
+            page = page.replace(b"</head>", _STAND_INS + b"</head>", 1)
+            before, end, after = page.rpartition(b"</body>")
+            page = before + _CLIENT_SCRIPT + end + after
         response.set_data(page)
-        if not self._with_our_client:
-            return response
-        page = page.replace(b"</head>", _STAND_INS + b"</head>", 1)
-        before, end, after = page.rpartition(b"</body>")
-        response.set_data(before + _CLIENT_SCRIPT + end + after)
         return response
 
     def _page_style(self) -> Response:

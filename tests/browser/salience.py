@@ -80,6 +80,11 @@ class Salience:
         self.menu("Method").click()
         self.root.get_by_role("menuitemradio", name=re.compile(f"^{re.escape(title)}")).click()
 
+    def explain_the_datas(self) -> None:
+        """Choose the data's own target."""
+        self.menu("Explained text").click()
+        self.root.get_by_role("group", name="In the data").get_by_role("menuitemradio").click()
+
     def menu(self, label: str) -> Locator:
         """A menu's button."""
         return self.root.get_by_role("button", name=re.compile(f"^{label}:"))

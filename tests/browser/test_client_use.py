@@ -57,9 +57,7 @@ def opened(page: Page, widget: notebook.LitWidget, place: int = 0) -> Salience:
     rows(page).nth(place).click()
     salience = Salience(page)
     salience.ready()
-    salience.menu("Explained text").click()
-    group = salience.root.get_by_role("group", name="In the data")
-    group.get_by_role("menuitemradio").click()
+    salience.explain_the_datas()
     expect(salience.menu("Explained text")).to_have_text(
         re.compile(re.escape(EXAMPLES[place]["target"].strip()))
     )

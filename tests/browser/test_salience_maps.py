@@ -250,6 +250,11 @@ def test_a_slow_answer_for_one_class_is_not_shown_for_another(reviews):
     says(reviews, IG, "Why POSITIVE?")
 
 
+def users(text: str) -> str:
+    """The user's text, without the model's own marks."""
+    return text.removeprefix("[CLS]").removesuffix("[SEP]").strip()
+
+
 def test_switching_fast_never_shows_another_text(reviews):
     order = random.Random(6)
     open_method(reviews, IG)
@@ -269,10 +274,10 @@ def test_switching_fast_never_shows_another_text(reviews):
         if order.random() < 0.3:
             reviews.wait_for_timeout(order.choice((50, 300)))
         for text in reviews.locator("salience-map-module .explained .text").all_inner_texts():
-            assert text.removeprefix("[CLS]").removesuffix("[SEP]").strip() in texts[place]
+            assert users(text) in texts[place]
     expect(shown(reviews, IG)).not_to_have_count(0)
     text = method(reviews, IG).locator(".text").inner_text()
-    assert text.removeprefix("[CLS]").removesuffix("[SEP]").strip() in texts[place]
+    assert users(text) in texts[place]
     selected = reviews.locator("salience-map-module select").nth(1).input_value()
     says(reviews, IG, f"Why {selected}?")
     says(reviews, GRADIENT, f"Why {selected}?")
@@ -307,8 +312,7 @@ def test_examples_that_are_passed_by_are_not_asked_for(reviews):
         reviews.wait_for_timeout(50)
     held[2].continue_()
     text = method(reviews, IG).locator(".text").inner_text()
-    text = text.removeprefix("[CLS]").removesuffix("[SEP]").strip()
-    assert text in rows(reviews).nth(8).aria_snapshot()
+    assert users(text) in rows(reviews).nth(8).aria_snapshot()
     assert len(held) == 3
 
 

@@ -108,17 +108,10 @@ def opened(page: Page, widget: notebook.LitWidget, query: str = "") -> Salience:
     return Salience(page)
 
 
-def choose_target(salience: Salience) -> None:
-    """Explain the data's own target."""
-    salience.menu("Explained text").click()
-    group = salience.root.get_by_role("group", name="In the data")
-    group.get_by_role("menuitemradio").click()
-
-
 def chosen(page: Page, salience: Salience, place: int = 0) -> None:
     rows(page).nth(place).click()
     salience.ready()
-    choose_target(salience)
+    salience.explain_the_datas()
     salience.ready()
 
 
@@ -173,7 +166,7 @@ def test_one_click_runs_one_method_once(toy, toys, page):
     salience.ready()
     rows(page).nth(0).click()
     salience.ready()
-    choose_target(salience)
+    salience.explain_the_datas()
     salience.answer.first.click()
     salience.wait()
     assert salience.read() == first
